@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: what the rest of the kernel calls.
+ *
+ * The contract of each function is in mm/ksm.c.
+ */
+#ifndef _LINUX_KSM_H
+#define _LINUX_KSM_H
+
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/sched/coredump.h>
+
+#ifdef CONFIG_KSM
+
+int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, int advice, unsigned long *vm_flags);
+vm_flags_t ksm_vma_flags(struct mm_struct *mm, const struct file *file,
+			 vm_flags_t vm_flags);
+void ksm_add_vma(struct vm_area_struct *vma);
+int ksm_enable_merge_any(struct mm_struct *mm);
+int ksm_disable_merge_any(struct mm_struct *mm);
+int ksm_disable(struct mm_struct *mm);
+
+void __ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm);
+int __ksm_execve(struct mm_struct *mm);
+void __ksm_exit(struct mm_struct *mm);
+
+struct folio *ksm_might_need_to_copy(struct folio *folio,
+				     struct vm_area_struct *vma, unsigned long addr);
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
+void collect_procs_ksm(struct folio *folio, struct page *page,
+		       struct list_head *to_kill, int force_early);
+
+long ksm_process_profit(struct mm_struct *mm);
+
+/* No zero page is merged, so there is none to account for. */
+static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
+{
+}
+
+static inline long mm_ksm_zero_pages(struct mm_struct *mm)
+{
+	return atomic_long_read(&mm->ksm_zero_pages);
+}
+
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+	/* Copied with the rest of the mm_struct, but not the child's. */
+	mm->ksm_merging_pages = 0;
+	mm->ksm_rmap_items = 0;
+	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
+		__ksm_fork(mm, oldmm);
+}
+
+static inline int ksm_execve(struct mm_struct *mm)
+{
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? __ksm_execve(mm) : 0;
+}
+
+static inline void ksm_exit(struct mm_struct *mm)
+{
+	if (test_bit(MMF_VM_MERGEABLE, &mm->flags))
+		__ksm_exit(mm);
+}
+
+#else /* !CONFIG_KSM */
+
+static inline int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end, int advice, unsigned long *vm_flags)
+{
+	return 0;
+}
+
+static inline vm_flags_t ksm_vma_flags(struct mm_struct *mm, const struct file *file,
+				       vm_flags_t vm_flags)
+{
+	return vm_flags;
+}
+
+static inline void ksm_add_vma(struct vm_area_struct *vma)
+{
+}
+
+static inline int ksm_disable(struct mm_struct *mm)
+{
+	return 0;
+}
+
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+}
+
+static inline int ksm_execve(struct mm_struct *mm)
+{
+	return 0;
+}
+
+static inline void ksm_exit(struct mm_struct *mm)
+{
+}
+
+static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
+{
+}
+
+static inline struct folio *ksm_might_need_to_copy(struct folio *folio,
+						   struct vm_area_struct *vma,
+						   unsigned long addr)
+{
+	return folio;
+}
+
+static inline void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
+{
+}
+
+static inline void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
+{
+}
+
+static inline void collect_procs_ksm(struct folio *folio, struct page *page,
+				     struct list_head *to_kill, int force_early)
+{
+}
+
+#endif /* CONFIG_KSM */
+
+#endif /* _LINUX_KSM_H */

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From an address to a page, and from a page to its content.
+ *
+ * Hash and comparison read a page that its program may be writing to: what
+ * they say is a hint, unless the caller holds the page write-protected.
+ *
+ * Owns the seed of the hash. Does not know what is remembered of a page.
+ *
+ * Floor 1: knows VMAs.
+ */
+#include <linux/cache.h>
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/moduleparam.h>
+#include <linux/pagewalk.h>
+#include <linux/random.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/xxhash.h>
+
+#include "../internal.h"
+#include "page.h"
+#include "vma.h"
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "ksm."
+
+static u64 hash_seed __ro_after_init;
+
+#ifdef CONFIG_KSM_DEBUG
+/* ksm.hash_mask=3 leaves four hashes, so that the order by content is used. */
+static u64 hash_mask __ro_after_init = U64_MAX;
+module_param(hash_mask, ullong, 0444);
+MODULE_PARM_DESC(hash_mask, "bits of the page hash to keep, to test collisions");
+#else
+#define hash_mask	U64_MAX
+#endif
+
+static int __init seed(void)
+{
+	hash_seed = get_random_u64();
+	return 0;
+}
+core_initcall(seed);
+
+/* ------------------------------------------------------------------------ */
+/* Page tables.                                                             */
+
+/**
+ * ksm_page_may_merge() - can this page be merged, now or later?
+ * @page: a page found in a page table; NULL for none
+ *
+ * Context: The caller holds the PTL or a reference.
+ * Return: true for anonymous memory that the kernel manages.
+ */
+bool ksm_page_may_merge(const struct page *page)
+{
+	const struct folio *folio;
+
+	if (!page || is_zone_device_page(page))
+		return false;
+	folio = page_folio(page);
+	return folio_test_anon(folio);
+}
+
+/**
+ * ksm_page_find() - the page that a mergeable VMA maps at an address
+ * @mm: the mm
+ * @addr: the address
+ * @vmap: set to the VMA
+ *
+ * Context: Process context. The caller holds @mm's mmap lock for read and
+ *	    knows that the mm is not exiting.
+ * Return: The page, with a reference on its folio; NULL when there is none
+ *	   that could be merged.
+ */
+struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
+			   struct vm_area_struct **vmap)
+{
+	struct page *page = NULL;
+	struct folio_walk fw;
+	struct folio *folio;
+
+	mmap_assert_locked(mm);
+
+	*vmap = vma_lookup(mm, addr);
+	if (!*vmap || !ksm_vma_offers(*vmap))
+		return NULL;
+
+	folio = folio_walk_start(&fw, *vmap, addr, 0);
+	if (!folio)
+		return NULL;
+	if (ksm_page_may_merge(fw.page)) {
+		page = fw.page;
+		folio_get(folio);
+	}
+	folio_walk_end(&fw, *vmap);
+	return page;
+}
+
+/**
+ * ksm_page_map() - map and lock the PTE of an address
+ * @mm: the mm
+ * @addr: the address
+ * @ptlp: set to the lock
+ *
+ * Context: The caller holds @mm's mmap lock and knows that it is not exiting.
+ * Return: The PTE, to be given back by pte_unmap_unlock(); NULL where there is
+ *	   no table of PTEs, a huge page among the reasons.
+ */
+pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp)
+{
+	pmd_t *pmd;
+
+	mmap_assert_locked(mm);
+
+	pmd = mm_find_pmd(mm, addr);
+	return pmd ? pte_offset_map_lock(mm, pmd, addr, ptlp) : NULL;
+}
+
+/**
+ * ksm_page_maybe_at() - may an address still lead to a page?
+ * @mm: the mm
+ * @addr: the address
+ * @pfn: the page
+ *
+ * Context: Process context. The caller holds @mm's mmap lock and @pfn's folio
+ *	    lock.
+ * Return: true if the PTE maps @pfn, or holds a swap or migration entry behind
+ *	   which it can be.
+ */
+bool ksm_page_maybe_at(struct mm_struct *mm, unsigned long addr, unsigned long pfn)
+{
+	swp_entry_t entry;
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	ptep = ksm_page_map(mm, addr, &ptl);
+	if (!ptep)
+		return false;
+	pte = ptep_get(ptep);
+	pte_unmap_unlock(ptep, ptl);
+
+	if (pte_present(pte))
+		return pte_pfn(pte) == pfn;
+	if (pte_none(pte))
+		return false;
+	entry = pte_to_swp_entry(pte);
+	return !non_swap_entry(entry) || is_migration_entry(entry);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Content.                                                                 */
+
+/**
+ * ksm_page_hash() - hash what a page holds
+ * @page: the page; the caller keeps it from being freed
+ *
+ * The seed makes it hard to prepare pages of one hash; it is no proof against
+ * that, so everything that goes by the hash must cope with collisions.
+ *
+ * Context: Any context that may touch the page.
+ * Return: The hash.
+ */
+u64 ksm_page_hash(struct page *page)
+{
+	void *content = kmap_local_page(page);
+	u64 hash = xxh64(content, PAGE_SIZE, hash_seed);
+
+	kunmap_local(content);
+	return hash & hash_mask;
+}
+
+/**
+ * ksm_page_compare() - compare what two pages hold
+ * @a: a page
+ * @b: another
+ *
+ * Goes through memcmp_pages(), by which an architecture can keep pages apart
+ * that differ in more than their bytes, like arm64's memory tags.
+ *
+ * Context: Any context that may touch the pages.
+ * Return: 0 when equal, else the order of the two.
+ */
+int ksm_page_compare(struct page *a, struct page *b)
+{
+	return memcmp_pages(a, b);
+}

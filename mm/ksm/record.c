@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is remembered of a page: for a page without a twin, the value entry of
+ * an xarray and not a byte more; for a page in a tree, a pointer to its item.
+ *
+ * Owns the packing, and the counts of how many pages are kept in which way.
+ * It does not know what an item is for, nor when something is worth keeping.
+ *
+ * Floor 1: knows state.
+ */
+#include <linux/mm.h>
+
+#include "record.h"
+#include "state.h"
+
+#define HASH_MASK	((1UL << KSM_RECORD_HASH_BITS) - 1)
+#define PFN_MASK	((1UL << KSM_RECORD_PFN_BITS) - 1)
+#define AGE_SHIFT	(KSM_RECORD_HASH_BITS + KSM_RECORD_PFN_BITS)
+
+/* ------------------------------------------------------------------------ */
+/* Packing: only these know how.                                            */
+
+/**
+ * ksm_record_pack() - make an xarray entry of a record
+ * @record: what to remember; bits that do not fit are dropped from hash and
+ *	    pfn, an age above KSM_RECORD_AGE_MAX is taken as that
+ *
+ * Context: Any context.
+ * Return: The value entry.
+ */
+void *ksm_record_pack(struct ksm_record record)
+{
+	unsigned long age = min(record.age, KSM_RECORD_AGE_MAX);
+
+	BUILD_BUG_ON(AGE_SHIFT + KSM_RECORD_AGE_BITS > BITS_PER_LONG - 1);
+
+	return xa_mk_value((record.hash & HASH_MASK) |
+			   (record.pfn & PFN_MASK) << KSM_RECORD_HASH_BITS |
+			   age << AGE_SHIFT);
+}
+
+/**
+ * ksm_record_unpack() - read an xarray entry made by ksm_record_pack()
+ * @entry: a value entry
+ *
+ * Context: Any context.
+ * Return: The record, hash and pfn reduced to the bits that were kept.
+ */
+struct ksm_record ksm_record_unpack(void *entry)
+{
+	unsigned long value = xa_to_value(entry);
+
+	return (struct ksm_record) {
+		.hash	= value & HASH_MASK,
+		.pfn	= value >> KSM_RECORD_HASH_BITS & PFN_MASK,
+		.age	= value >> AGE_SHIFT,
+	};
+}
+
+/**
+ * ksm_record_renew() - what to remember of a page that was read again
+ * @entry: what was remembered so far, or NULL
+ * @hash: hash found now
+ * @pfn: page frame found now
+ *
+ * Context: Any context.
+ * Return: The new record: a round older if content and page are the same as
+ *	   before, of age 0 otherwise.
+ */
+struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn)
+{
+	struct ksm_record new = {
+		.hash	= hash & HASH_MASK,
+		.pfn	= pfn & PFN_MASK,
+	};
+
+	if (xa_is_value(entry)) {
+		struct ksm_record old = ksm_record_unpack(entry);
+
+		if (old.hash == new.hash && old.pfn == new.pfn)
+			new.age = min(old.age + 1, KSM_RECORD_AGE_MAX);
+	}
+	return new;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Keeping.                                                                 */
+
+static void count(struct ksm_mm *km, void *entry, long by)
+{
+	if (!entry)
+		return;
+	if (!xa_is_value(entry))
+		atomic_long_add(by, &ksm_counts.items);
+	else if (ksm_record_unpack(entry).age)
+		atomic_long_add(by, &ksm_counts.calm);
+	else
+		atomic_long_add(by, &ksm_counts.fickle);
+	/* Read without a lock by /proc; written by the records' owner only. */
+	WRITE_ONCE(ksm_mm_of(km)->ksm_rmap_items,
+		   ksm_mm_of(km)->ksm_rmap_items + by);
+}
+
+/**
+ * ksm_record_load() - what is known of a page
+ * @km: the mm
+ * @index: page number in it
+ *
+ * Context: The caller owns @km's records (R in types.h).
+ * Return: A value entry, an item, or NULL for nothing.
+ */
+void *ksm_record_load(struct ksm_mm *km, unsigned long index)
+{
+	return xa_load(&km->records, index);
+}
+
+/**
+ * ksm_record_store() - remember something of a page
+ * @km: the mm
+ * @index: page number in it
+ * @entry: a value entry, or an item; takes the place of what was there, which
+ *	   the caller frees if it was an item
+ *
+ * Replacing never allocates, so it cannot fail.
+ *
+ * Context: Process context; may sleep. The caller owns @km's records.
+ * Return: 0, or -ENOMEM with nothing changed.
+ */
+int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry)
+{
+	void *old;
+
+	old = xa_store(&km->records, index, entry,
+		       GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (xa_is_err(old))
+		return xa_err(old);
+	if (ksm_record_item(entry))
+		xa_set_mark(&km->records, index, KSM_RECORD_ITEM);
+	else if (ksm_record_item(old))
+		xa_clear_mark(&km->records, index, KSM_RECORD_ITEM);
+	count(km, old, -1);
+	count(km, entry, 1);
+	return 0;
+}
+
+/**
+ * ksm_record_erase() - forget a page
+ * @km: the mm
+ * @index: page number in it; an item there is the caller's to free
+ *
+ * Context: Process context. The caller owns @km's records.
+ */
+void ksm_record_erase(struct ksm_mm *km, unsigned long index)
+{
+	count(km, xa_erase(&km->records, index), -1);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_RECORD_H
+#define _MM_KSM_RECORD_H
+
+#include "types.h"
+
+/*
+ * A value entry of an xarray has one bit less than a long. Rounds of calm are
+ * counted up to what the age can hold.
+ */
+#ifdef CONFIG_64BIT
+#define KSM_RECORD_HASH_BITS	40
+#define KSM_RECORD_PFN_BITS	12
+#define KSM_RECORD_AGE_BITS	8
+#else
+#define KSM_RECORD_HASH_BITS	18
+#define KSM_RECORD_PFN_BITS	7
+#define KSM_RECORD_AGE_BITS	5
+#endif
+
+#define KSM_RECORD_AGE_MAX	((1U << KSM_RECORD_AGE_BITS) - 1)
+
+/* Marks the entries that are items, so that an unmerge finds them alone. */
+#define KSM_RECORD_ITEM		XA_MARK_0
+
+/**
+ * struct ksm_record - what is remembered of a page without a twin
+ * @hash: low bits of its hash when it was read last
+ * @pfn: low bits of its page frame number at that time
+ * @age: rounds for which the hash held; 0: new, or it changed
+ */
+struct ksm_record {
+	u64		hash;
+	unsigned long	pfn;
+	unsigned int	age;
+};
+
+void *ksm_record_pack(struct ksm_record record);
+struct ksm_record ksm_record_unpack(void *entry);
+struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn);
+
+void *ksm_record_load(struct ksm_mm *km, unsigned long index);
+int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry);
+void ksm_record_erase(struct ksm_mm *km, unsigned long index);
+
+static inline struct ksm_item *ksm_record_item(void *entry)
+{
+	return entry && !xa_is_value(entry) ? entry : NULL;
+}
+
+#endif /* _MM_KSM_RECORD_H */

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Run state, knobs and counters of KSM.
+ *
+ * Owns nothing but numbers, the two locks that several rooms take, and the
+ * wait queue on which ksmd rests. It judges no value: that is ksmd.c's work.
+ *
+ * Floor 0: knows nobody.
+ */
+#include <linux/kernel.h>
+#include <linux/sched.h>
+
+#include "state.h"
+
+struct ksm_state ksm_state = {
+	.run			= IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE,
+	.pages_to_scan		= 100,
+	.sleep_millisecs	= 20,
+};
+
+struct ksm_counts ksm_counts;
+
+/* Outermost: held for a batch, an unmerge of everything, a burial. */
+DEFINE_MUTEX(ksm_pass_lock);
+
+/* Leaf: which item belongs to which node, and the counters of that. */
+DEFINE_SPINLOCK(ksm_link_lock);
+
+DECLARE_WAIT_QUEUE_HEAD(ksm_work_wait);
+
+/**
+ * ksm_state_wake() - let ksmd look again at what it may do
+ *
+ * Call it after the change that ksmd shall see. The wait queue's lock orders
+ * the change before ksmd's next look, so a wake-up cannot be lost.
+ *
+ * Context: Any context but holding ksm_work_wait's lock. Does not sleep.
+ */
+void ksm_state_wake(void)
+{
+	wake_up_interruptible(&ksm_work_wait);
+}
+
+/**
+ * ksm_state_unshared() - count calm pages without a twin
+ *
+ * They are kept as values, or as items that are not merged.
+ *
+ * Context: Any context; takes ksm_link_lock.
+ * Return: Number of pages, exact while no batch runs.
+ */
+long ksm_state_unshared(void)
+{
+	long merged;
+
+	spin_lock(&ksm_link_lock);
+	merged = ksm_counts.shared + ksm_counts.sharing;
+	spin_unlock(&ksm_link_lock);
+	return max(atomic_long_read(&ksm_counts.calm) +
+		   atomic_long_read(&ksm_counts.items) - merged, 0L);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the rooms of KSM have in common: the things it remembers.
+ *
+ * Letters beside a field say what protects it; the lock table is in mm/ksm.c.
+ *
+ *   P  ksm_pass_lock
+ *   M  ksm_mms_lock
+ *   L  ksm_link_lock
+ *   F  the lock of the folio that the node describes
+ *   S  lock of the stable tree
+ *   U  lock of the unstable tree
+ *   R  the mm's mmap lock for write, or for read together with P; P alone
+ *      once the mm is dead
+ *
+ * Floor 0: knows nobody.
+ */
+#ifndef _MM_KSM_TYPES_H
+#define _MM_KSM_TYPES_H
+
+#include <linux/mm_types.h>
+#include <linux/rbtree.h>
+#include <linux/types.h>
+#include <linux/xarray.h>
+
+#include "../mm_slot.h"
+
+struct anon_vma;
+
+/**
+ * struct ksm_mm - an address space that offers pages
+ * @slot: hash by mm (M), place in the list of the living or of the dead (M)
+ * @records: what is known of each page, by page number (R)
+ * @next: address at which the running round goes on (P)
+ * @users: how many batches work on the mm now; its exit waits for them (M)
+ * @exiting: the mm has left; nobody may enter its page tables any more (M to
+ *	     set; read under its mmap lock)
+ */
+struct ksm_mm {
+	struct mm_slot		slot;
+	struct xarray		records;
+	unsigned long		next;
+	unsigned int		users;
+	bool			exiting;
+};
+
+/**
+ * enum ksm_item_kind - where an item stands
+ * @KSM_ITEM_CANDIDATE: calm and without a twin so far; in the unstable tree
+ *			if its round is the running one
+ * @KSM_ITEM_MERGED: its page is mapped to the page of its node
+ * @KSM_ITEM_ORPHAN: its node has died; whoever scans the mm drops it
+ * @KSM_ITEM_ANCHOR: its owner has left the page to others who map it by fork;
+ *		     keeps them reachable, belongs to the node alone
+ */
+enum ksm_item_kind {
+	KSM_ITEM_CANDIDATE,
+	KSM_ITEM_MERGED,
+	KSM_ITEM_ORPHAN,
+	KSM_ITEM_ANCHOR,
+};
+
+/**
+ * struct ksm_item - one page of one mm that is in a tree, or mapped to a node
+ * @owner: the mm whose records point here; NULL for an anchor (L)
+ * @index: page number in the owner's address space; never changes
+ * @rb: place in the unstable tree (U)
+ * @hash: the candidate's key (U)
+ * @link: place among the items, or anchors, of @node (F and L)
+ * @node: node of the page that is mapped (L; F as well, but for a node's death)
+ * @anon_vma: where to look for those who map the page, with a reference (F)
+ * @pgoff: offset to look for in @anon_vma (F)
+ * @round: round of the unstable tree that the candidate joined (U)
+ * @kind: see &enum ksm_item_kind (R for the owner; L when a node dies)
+ */
+struct ksm_item {
+	struct ksm_mm		*owner;
+	unsigned long		index;
+	union {
+		struct {
+			struct rb_node		rb;
+			u64			hash;
+		};
+		struct {
+			struct hlist_node	link;
+			struct ksm_node		*node;
+			struct anon_vma		*anon_vma;
+			pgoff_t			pgoff;
+		};
+	};
+	u32			round;
+	u8			kind;
+};
+
+/**
+ * enum ksm_node_place - where a node can be found
+ * @KSM_NODE_LOOSE: nowhere; it is new, or about to be freed
+ * @KSM_NODE_IN_TREE: in the stable tree
+ * @KSM_NODE_ASIDE: only through its page, whose memory has failed
+ */
+enum ksm_node_place {
+	KSM_NODE_LOOSE,
+	KSM_NODE_IN_TREE,
+	KSM_NODE_ASIDE,
+};
+
+/**
+ * struct ksm_node - one KSM page, and everybody who maps it
+ * @rb: place in the stable tree (S)
+ * @aside: place among the nodes that no search shall find (S)
+ * @hash: hash of the content, taken under write protection; never changes
+ * @pfn: the page; follows migration (F to change)
+ * @items: merged items (to change F and L, to walk either)
+ * @anchors: items without owner (F and L alike)
+ * @idle: place in the list of nodes without items (L)
+ * @nr_items: length of @items (L)
+ * @place: which of @rb and @aside is in use, if any (S)
+ *
+ * A node holds no reference to its page. folio->mapping points back here, and
+ * is the proof that the page is still ours.
+ */
+struct ksm_node {
+	union {
+		struct rb_node		rb;
+		struct list_head	aside;
+	};
+	u64			hash;
+	unsigned long		pfn;
+	struct hlist_head	items;
+	struct hlist_head	anchors;
+	struct list_head	idle;
+	unsigned int		nr_items;
+	enum ksm_node_place	place;
+};
+
+/**
+ * struct ksm_offer - one page offered for merging
+ * @owner: the mm it belongs to, its mmap lock held for read
+ * @vma: the VMA it is mapped in
+ * @addr: the address it is mapped at
+ * @page: the page; the caller holds one reference on its folio
+ * @item: its item, in @owner's records
+ * @frozen: the PTE that write protection left
+ */
+struct ksm_offer {
+	struct ksm_mm		*owner;
+	struct vm_area_struct	*vma;
+	unsigned long		addr;
+	struct page		*page;
+	struct ksm_item		*item;
+	pte_t			frozen;
+};
+
+/**
+ * enum ksm_found - what a search in a tree came to
+ * @KSM_FOUND_NONE: nothing equal there
+ * @KSM_FOUND_TWIN: something equal, as far as an unlocked look can tell
+ * @KSM_FOUND_STALE: the way is blocked by something that must be dropped first
+ * @KSM_FOUND_BUSY: the way is blocked for the moment; try next round
+ */
+enum ksm_found {
+	KSM_FOUND_NONE,
+	KSM_FOUND_TWIN,
+	KSM_FOUND_STALE,
+	KSM_FOUND_BUSY,
+};
+
+static inline struct mm_struct *ksm_mm_of(const struct ksm_mm *km)
+{
+	return km->slot.mm;
+}
+
+static inline unsigned long ksm_item_addr(const struct ksm_item *item)
+{
+	return item->index << PAGE_SHIFT;
+}
+
+#endif /* _MM_KSM_TYPES_H */

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which VMAs may take part.
+ *
+ * Floor 1: knows nobody.
+ */
+#include <linux/fs.h>
+#include <linux/mm.h>
+
+#include "vma.h"
+
+/*
+ * Mappings whose pages are shared on purpose, belong to a driver, have no
+ * struct page to rely on, or may be dropped under memory pressure.
+ */
+#define NEVER_MERGED	(VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | \
+			 VM_DONTEXPAND | VM_HUGETLB | VM_MIXEDMAP | VM_DROPPABLE)
+
+/**
+ * ksm_vma_may_merge() - can pages of such a mapping be merged at all?
+ * @file: the file that is mapped, or NULL
+ * @flags: the VMA's flags
+ *
+ * Context: Any context.
+ * Return: true if they can; for the rest a request to merge is ignored.
+ */
+bool ksm_vma_may_merge(const struct file *file, vm_flags_t flags)
+{
+	if (flags & NEVER_MERGED)
+		return false;
+	/* Write=0,Dirty=1 is how x86 tells such a PTE; ours would be neither. */
+	if (flags & VM_SHADOW_STACK)
+		return false;
+	/* VM_SAO and VM_SPARC_ADI share a bit with other things elsewhere. */
+#ifdef VM_SAO
+	if (flags & VM_SAO)
+		return false;
+#endif
+#ifdef VM_SPARC_ADI
+	if (flags & VM_SPARC_ADI)
+		return false;
+#endif
+	return !file || !IS_DAX(file_inode(file));
+}
+
+/**
+ * ksm_vma_offers() - does a VMA offer pages right now?
+ * @vma: the VMA
+ *
+ * Without an anon_vma it has no anonymous page yet. The flags are tested again
+ * because a driver may have changed them after the program asked for merging.
+ *
+ * Context: The caller holds the mm's mmap lock.
+ * Return: true if a walk of it may find pages to merge.
+ */
+bool ksm_vma_offers(const struct vm_area_struct *vma)
+{
+	mmap_assert_locked(vma->vm_mm);
+
+	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma &&
+	       ksm_vma_may_merge(vma->vm_file, vma->vm_flags);
+}

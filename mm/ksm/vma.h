@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_VMA_H
+#define _MM_KSM_VMA_H
+
+#include <linux/mm.h>
+
+bool ksm_vma_may_merge(const struct file *file, vm_flags_t flags);
+bool ksm_vma_offers(const struct vm_area_struct *vma);
+
+#endif /* _MM_KSM_VMA_H */
