@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Stable nodes: the life of one, the way to its page, and who maps it.
+ *
+ * A node holds no reference to its page: reclaim and migration would trip over
+ * it. It knows the pfn, and the page's mapping points back; a page that was
+ * freed has lost that mapping, and a page that moved is found by its new pfn.
+ *
+ * Items come and go under the folio's lock, so that a reverse-map walk under
+ * that lock sees a list that stands still. ksm_link_lock beside it is for the
+ * moment when a page is gone and there is no folio left to lock.
+ *
+ * Owns nodes and their lists. Does not know trees: who drops a node takes it
+ * out of its tree first.
+ *
+ * Floor 2: knows items and pages.
+ */
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/slab.h>
+
+#include "item.h"
+#include "node.h"
+#include "page.h"
+#include "state.h"
+
+static struct kmem_cache *node_cache;
+
+static LIST_HEAD(idle_nodes);		/* L */
+static unsigned long nr_idle;		/* L */
+
+/* ------------------------------------------------------------------------ */
+/* Life.                                                                    */
+
+/**
+ * ksm_node_init() - make the slab
+ *
+ * Context: Boot.
+ * Return: 0 or -ENOMEM.
+ */
+int __init ksm_node_init(void)
+{
+	/* The low bits of a node's address are flags in folio->mapping. */
+	BUILD_BUG_ON(__alignof__(struct ksm_node) <= PAGE_MAPPING_FLAGS);
+
+	node_cache = KMEM_CACHE(ksm_node, 0);
+	return node_cache ? 0 : -ENOMEM;
+}
+
+/**
+ * ksm_node_exit() - drop the slab when the start fails
+ *
+ * Context: Boot.
+ */
+void __init ksm_node_exit(void)
+{
+	kmem_cache_destroy(node_cache);
+}
+
+/**
+ * ksm_node_alloc() - make a node that describes no page yet
+ *
+ * Context: Process context; may sleep, does not try hard.
+ * Return: The node, or NULL without memory.
+ */
+struct ksm_node *ksm_node_alloc(void)
+{
+	struct ksm_node *node;
+
+	node = kmem_cache_zalloc(node_cache, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (!node)
+		return NULL;
+	INIT_LIST_HEAD(&node->idle);
+	atomic_long_inc(&ksm_counts.nodes);
+	return node;
+}
+
+/**
+ * ksm_node_free() - end a node
+ * @node: in no tree, without items, and no page's mapping points to it
+ *
+ * Context: Process context; may sleep.
+ */
+void ksm_node_free(struct ksm_node *node)
+{
+	struct hlist_node *next;
+	struct ksm_item *anchor;
+
+	spin_lock(&ksm_link_lock);
+	WARN_ON_ONCE(node->nr_items || node->place != KSM_NODE_LOOSE);
+	if (!list_empty(&node->idle)) {
+		list_del(&node->idle);
+		nr_idle--;
+	}
+	spin_unlock(&ksm_link_lock);
+
+	hlist_for_each_entry_safe(anchor, next, &node->anchors, link)
+		ksm_item_free(anchor);
+	kmem_cache_free(node_cache, node);
+	atomic_long_dec(&ksm_counts.nodes);
+}
+
+/* ------------------------------------------------------------------------ */
+/* The way to the page.                                                     */
+
+static void *mapping_of(struct ksm_node *node)
+{
+	return (void *)((unsigned long)node | PAGE_MAPPING_KSM);
+}
+
+/*
+ * Take a reference on a page that is still @node's. A count of zero means that
+ * the page is being freed, or that it is frozen for a moment: by migration, or
+ * by reclaim that has not decided yet. Only the frozen one is in the swap cache.
+ */
+static bool try_get(struct ksm_node *node, struct folio *folio)
+{
+	void *mapping = mapping_of(node);
+
+	if (READ_ONCE(folio->mapping) != mapping)
+		return false;
+	while (!folio_try_get(folio)) {
+		/* Ends: a freeze is short, with interrupts off, and takes no lock of ours. */
+		if (READ_ONCE(folio->mapping) != mapping ||
+		    !folio_test_swapcache(folio))
+			return false;
+		cpu_relax();
+	}
+	if (READ_ONCE(folio->mapping) == mapping)
+		return true;
+	folio_put(folio);
+	return false;
+}
+
+/* The folio of @node, referenced; NULL when the page was freed. */
+static struct folio *get_folio(struct ksm_node *node)
+{
+	struct folio *folio;
+	unsigned long pfn;
+
+	for (;;) {
+		pfn = READ_ONCE(node->pfn);
+		folio = pfn_folio(pfn);
+		if (try_get(node, folio))
+			return folio;
+		smp_rmb();	/* pairs with ksm_node_migrate(): mapping before pfn */
+		if (READ_ONCE(node->pfn) == pfn)
+			return NULL;
+		/* Ends: it moved meanwhile, and nothing moves a page all the time. */
+	}
+}
+
+static void check_content(struct ksm_node *node, struct folio *folio)
+{
+	if (!IS_ENABLED(CONFIG_KSM_DEBUG))
+		return;
+	WARN_ONCE(ksm_page_hash(&folio->page) != node->hash,
+		  "KSM page %lx has changed\n", folio_pfn(folio));
+}
+
+/**
+ * ksm_node_peek() - look for the page of a node
+ * @node: the node
+ * @foliop: set to the folio, with a reference, when that is still ours; set
+ *	    for KSM_PEEK_OK alone
+ *
+ * Never drops the node: that is for the caller to decide.
+ *
+ * Context: Any context that keeps @node from being freed: ksm_pass_lock,
+ *	    ksm_link_lock for a node that an item names, or the folio's lock.
+ * Return: KSM_PEEK_OK, KSM_PEEK_GONE or KSM_PEEK_POISONED.
+ */
+enum ksm_peek ksm_node_peek(struct ksm_node *node, struct folio **foliop)
+{
+	struct folio *folio = get_folio(node);
+
+	if (!folio)
+		return KSM_PEEK_GONE;
+	if (folio_test_hwpoison(folio)) {
+		folio_put(folio);
+		return KSM_PEEK_POISONED;
+	}
+	check_content(node, folio);
+	*foliop = folio;
+	return KSM_PEEK_OK;
+}
+
+/**
+ * ksm_node_lock() - lock the page that an item is merged into
+ * @item: an item of the caller's
+ * @wait: whether to wait for the lock
+ * @foliop: set to the folio, locked and referenced, for KSM_PEEK_OK
+ *
+ * A poisoned page is locked as well: its mappings come and go like others'.
+ *
+ * Context: Process context; sleeps if @wait. The caller owns @item.
+ * Return: KSM_PEEK_OK; KSM_PEEK_GONE when there is no page to lock;
+ *	   KSM_PEEK_BUSY when somebody else holds the lock and @wait is false.
+ */
+enum ksm_peek ksm_node_lock(struct ksm_item *item, bool wait, struct folio **foliop)
+{
+	struct ksm_node *node;
+	struct folio *folio;
+
+	for (;;) {
+		spin_lock(&ksm_link_lock);
+		node = item->kind == KSM_ITEM_MERGED ? item->node : NULL;
+		folio = node ? get_folio(node) : NULL;
+		spin_unlock(&ksm_link_lock);
+		if (!folio)
+			return KSM_PEEK_GONE;
+
+		if (wait) {
+			folio_lock(folio);
+		} else if (!folio_trylock(folio)) {
+			folio_put(folio);
+			return KSM_PEEK_BUSY;
+		}
+		if (ksm_node_of(folio) == node)
+			break;
+		/* It moved while we waited. Ends: as in get_folio(). */
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	*foliop = folio;
+	return KSM_PEEK_OK;
+}
+
+/**
+ * ksm_node_adopt() - make a page the KSM page of a node
+ * @node: a new node
+ * @folio: an anonymous small folio that nobody can write to any more
+ *
+ * From here on the page is never written to, and never becomes an ordinary one
+ * again. It is marked dirty because a clean one that is not in the swap cache
+ * would be thrown away by reclaim (after MADV_FREE, for example).
+ *
+ * Context: The caller holds @folio's lock, and links an item before it lets go.
+ */
+void ksm_node_adopt(struct ksm_node *node, struct folio *folio)
+{
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_FOLIO(folio_test_large(folio) || folio_test_ksm(folio), folio);
+
+	folio_mark_dirty(folio);
+	node->pfn = folio_pfn(folio);
+	WRITE_ONCE(folio->mapping, mapping_of(node));
+}
+
+/**
+ * ksm_node_release() - cut a page that stays alive from its node
+ * @node: a node without items
+ * @folio: its page; stays a KSM page that no walk leads from
+ *
+ * Context: The caller holds @folio's lock, and nobody maps it.
+ */
+void ksm_node_release(struct ksm_node *node, struct folio *folio)
+{
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_FOLIO(folio_mapped(folio), folio);
+
+	WRITE_ONCE(folio->mapping, mapping_of(NULL));
+}
+
+/**
+ * ksm_node_migrate() - a KSM page moves
+ * @dst: where it goes; its mapping is set
+ * @src: where it was; still has its mapping, and the swap cache flag if any
+ *
+ * Context: The caller holds both folios' locks. Does not sleep.
+ */
+void ksm_node_migrate(struct folio *dst, struct folio *src)
+{
+	struct ksm_node *node = ksm_node_of(dst);
+
+	VM_WARN_ON_FOLIO(!folio_test_locked(dst), dst);
+	VM_WARN_ON_FOLIO(!folio_test_locked(src), src);
+
+	if (!node)
+		return;
+	WRITE_ONCE(node->pfn, folio_pfn(dst));
+	smp_wmb();	/* pairs with get_folio(): new pfn before the old mapping goes */
+	WRITE_ONCE(src->mapping, NULL);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Who maps it.                                                             */
+
+/**
+ * ksm_node_link() - note that an item's page is merged into a node
+ * @node: the node
+ * @item: in its owner's records and in no tree
+ * @anon_vma: where those who map it are found; a reference is taken
+ * @pgoff: at which offset
+ *
+ * Do this before the PTE is set, so that no mapping exists that no walk finds.
+ *
+ * Context: The caller holds the lock of @node's folio.
+ */
+void ksm_node_link(struct ksm_node *node, struct ksm_item *item,
+		   struct anon_vma *anon_vma, pgoff_t pgoff)
+{
+	struct mm_struct *mm = ksm_mm_of(item->owner);
+
+	get_anon_vma(anon_vma);
+	item->node = node;
+	item->anon_vma = anon_vma;
+	item->pgoff = pgoff;
+	item->kind = KSM_ITEM_MERGED;
+
+	spin_lock(&ksm_link_lock);
+	hlist_add_head(&item->link, &node->items);
+	if (node->nr_items++)
+		ksm_counts.sharing++;
+	else
+		ksm_counts.shared++;
+	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages + 1);
+	if (!list_empty(&node->idle)) {
+		list_del_init(&node->idle);
+		nr_idle--;
+	}
+	spin_unlock(&ksm_link_lock);
+}
+
+/* Take @item off its node's list; it keeps its key. */
+static void detach(struct ksm_item *item)
+{
+	struct mm_struct *mm = ksm_mm_of(item->owner);
+	struct ksm_node *node = item->node;
+
+	lockdep_assert_held(&ksm_link_lock);
+
+	hlist_del(&item->link);
+	if (--node->nr_items) {
+		ksm_counts.sharing--;
+	} else {
+		ksm_counts.shared--;
+		list_add_tail(&node->idle, &idle_nodes);
+		nr_idle++;
+	}
+	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages - 1);
+	item->node = NULL;
+	item->kind = KSM_ITEM_ORPHAN;
+}
+
+static bool has_anchor(struct ksm_node *node, const struct ksm_item *like)
+{
+	struct ksm_item *anchor;
+
+	hlist_for_each_entry(anchor, &node->anchors, link)
+		if (anchor->anon_vma == like->anon_vma && anchor->pgoff == like->pgoff)
+			return true;
+	return false;
+}
+
+/**
+ * ksm_node_unlink() - note that an item's page is not merged any more
+ * @item: a merged item, or an orphan
+ * @folio: the folio that ksm_node_lock() gave for it; NULL if it was gone
+ *
+ * An item that also leads to other mms, which share the page by fork, stays
+ * with the node as an anchor while the page is mapped: nobody else may know
+ * the way to them.
+ *
+ * Context: Process context. The caller owns @item, and holds @folio's lock.
+ * Return: true if the item is the caller's to free; false if the node keeps it.
+ *	   Its owner's records must forget it either way.
+ */
+bool ksm_node_unlink(struct ksm_item *item, struct folio *folio)
+{
+	struct ksm_node *node = folio ? ksm_node_of(folio) : NULL;
+	bool anchor;
+
+	VM_WARN_ON_ONCE(folio && !folio_test_locked(folio));
+
+	anchor = node && folio_mapped(folio) && !has_anchor(node, item) &&
+		 ksm_item_leads_elsewhere(item);
+
+	spin_lock(&ksm_link_lock);
+	if (item->kind == KSM_ITEM_MERGED)
+		detach(item);
+	else
+		anchor = false;
+	if (anchor) {
+		item->kind = KSM_ITEM_ANCHOR;
+		item->owner = NULL;
+		hlist_add_head(&item->link, &node->anchors);
+	}
+	spin_unlock(&ksm_link_lock);
+	return !anchor;
+}
+
+/**
+ * ksm_node_disband() - make orphans of all items of a node
+ * @node: a node whose page is gone
+ *
+ * Their owners drop them; here nobody's records are touched.
+ *
+ * Context: Process context. The caller holds ksm_pass_lock and has been told
+ *	    KSM_PEEK_GONE, so no walk is on the lists.
+ */
+void ksm_node_disband(struct ksm_node *node)
+{
+	unsigned int batch;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	do {
+		batch = 64;	/* a page may have very many items: let others have the lock */
+		spin_lock(&ksm_link_lock);
+		while (node->nr_items && batch--)
+			detach(hlist_entry(node->items.first, struct ksm_item, link));
+		spin_unlock(&ksm_link_lock);
+		cond_resched();
+	} while (READ_ONCE(node->nr_items));
+}
+
+/**
+ * ksm_node_next_idle() - a node that has no items
+ *
+ * Only such a node can have lost its page for good: while the page is gone but
+ * items are left, their owners' scans drop them one by one.
+ *
+ * Context: Process context. The caller holds ksm_pass_lock, which keeps the
+ *	    node from being freed.
+ * Return: The node that was looked at longest ago; NULL for none.
+ */
+struct ksm_node *ksm_node_next_idle(void)
+{
+	struct ksm_node *node;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	spin_lock(&ksm_link_lock);
+	node = list_first_entry_or_null(&idle_nodes, struct ksm_node, idle);
+	if (node)
+		list_move_tail(&node->idle, &idle_nodes);
+	spin_unlock(&ksm_link_lock);
+	return node;
+}
+
+/**
+ * ksm_node_count_idle() - how many nodes have no items
+ *
+ * Context: Any context. A hint.
+ * Return: Their number.
+ */
+unsigned long ksm_node_count_idle(void)
+{
+	return READ_ONCE(nr_idle);
+}
