@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_MERGE_H
+#define _MM_KSM_MERGE_H
+
+#include <linux/mmu_notifier.h>
+
+#include "types.h"
+
+void ksm_merge_begin(struct ksm_offer *offer, struct mmu_notifier_range *range);
+void ksm_merge_end(struct mmu_notifier_range *range);
+int ksm_merge_freeze(struct ksm_offer *offer);
+int ksm_merge_replace(struct ksm_offer *offer, struct page *keep);
+int ksm_merge_split(struct page *page);
+
+#endif /* _MM_KSM_MERGE_H */

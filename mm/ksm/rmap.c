@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reverse map: from a KSM page to those who map it, for reclaim, migration and
+ * memory failure; and the other way, what a swap-in may map where.
+ *
+ * Runs inside reclaim and under locks of core mm: it knows no tree, allocates
+ * only where a fault asks for a copy, and never takes a lock that a scan holds
+ * for long.
+ *
+ * Floor 3: knows nodes and items.
+ */
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+
+#include "../internal.h"
+#include "item.h"
+#include "node.h"
+#include "rmap.h"
+#include "state.h"
+
+/* ------------------------------------------------------------------------ */
+/* Who maps a page.                                                         */
+
+static bool lock_for_walk(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
+{
+	if (anon_vma_trylock_read(anon_vma))
+		return true;
+	if (rwc->try_lock) {
+		rwc->contended = true;
+		return false;
+	}
+	anon_vma_lock_read(anon_vma);
+	return true;
+}
+
+/* Visit all mappings that @item leads to; false to end the whole walk. */
+static bool walk_item(struct folio *folio, struct ksm_item *item,
+		      struct rmap_walk_control *rwc)
+{
+	pgoff_t pgoff = item->pgoff;
+	struct anon_vma_chain *avc;
+	bool go_on = true;
+
+	cond_resched();
+	if (!lock_for_walk(item->anon_vma, rwc))
+		return false;
+	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root, pgoff, pgoff) {
+		struct vm_area_struct *vma = avc->vma;
+
+		cond_resched();
+		if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
+			continue;
+		go_on = rwc->rmap_one(folio, vma, vma_address(vma, pgoff, 1), rwc->arg) &&
+			!(rwc->done && rwc->done(folio));
+		if (!go_on)
+			break;
+	}
+	anon_vma_unlock_read(item->anon_vma);
+	return go_on;
+}
+
+/**
+ * ksm_rmap_walk() - visit every mapping of a KSM page
+ * @folio: the page
+ * @rwc: what to do; its anon_lock is not asked
+ *
+ * A mapping may be visited twice where items of several mms lead to it.
+ *
+ * Context: Process context; sleeps on an anon_vma's lock unless @rwc->try_lock,
+ *	    reschedules in any case. The caller holds @folio's lock, by which
+ *	    the lists of its node stand still.
+ */
+void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
+{
+	struct ksm_node *node = ksm_node_of(folio);
+	struct ksm_item *item;
+
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	if (!node)
+		return;
+	hlist_for_each_entry(item, &node->items, link)
+		if (!walk_item(folio, item, rwc))
+			return;
+	hlist_for_each_entry(item, &node->anchors, link)
+		if (!walk_item(folio, item, rwc))
+			return;
+}
+
+#ifdef CONFIG_MEMORY_FAILURE
+static bool maps_page(struct vm_area_struct *vma, unsigned long addr, struct page *page)
+{
+	struct page_vma_mapped_walk pvmw = {
+		.pfn		= page_to_pfn(page),
+		.nr_pages	= 1,
+		.vma		= vma,
+		.address	= addr,
+		.flags		= PVMW_SYNC,
+	};
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return false;
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
+}
+
+/* Add the tasks of those mms that map @page where @item leads to. */
+static void collect_item(struct ksm_item *item, struct page *page,
+			 struct list_head *to_kill, int force_early)
+{
+	pgoff_t pgoff = item->pgoff;
+	struct anon_vma_chain *avc;
+	struct task_struct *task;
+	unsigned long addr;
+
+	anon_vma_lock_read(item->anon_vma);
+	rcu_read_lock();
+	for_each_process(task) {
+		struct task_struct *victim = task_early_kill(task, force_early);
+
+		if (!victim)
+			continue;
+		anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root, pgoff, pgoff) {
+			if (avc->vma->vm_mm != victim->mm)
+				continue;
+			addr = vma_address(avc->vma, pgoff, 1);
+			if (maps_page(avc->vma, addr, page))
+				add_to_kill_ksm(victim, page, avc->vma, to_kill, addr);
+		}
+	}
+	rcu_read_unlock();
+	anon_vma_unlock_read(item->anon_vma);
+}
+
+/**
+ * ksm_rmap_collect() - collect who is to be told that a KSM page has failed
+ * @folio: the folio
+ * @page: its page
+ * @to_kill: list to add to; a task gets onto it once
+ * @force_early: whether tasks that did not ask for it are told early
+ *
+ * Context: Process context; sleeps on an anon_vma's lock. The caller holds
+ *	    @folio's lock.
+ */
+void ksm_rmap_collect(struct folio *folio, struct page *page,
+		      struct list_head *to_kill, int force_early)
+{
+	struct ksm_node *node = ksm_node_of(folio);
+	struct ksm_item *item;
+
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	if (!node)
+		return;
+	hlist_for_each_entry(item, &node->items, link) {
+		collect_item(item, page, to_kill, force_early);
+		cond_resched();
+	}
+	hlist_for_each_entry(item, &node->anchors, link) {
+		collect_item(item, page, to_kill, force_early);
+		cond_resched();
+	}
+}
+#endif /* CONFIG_MEMORY_FAILURE */
+
+/* ------------------------------------------------------------------------ */
+/* What a swap-in may map.                                                  */
+
+/*
+ * A KSM page that is still in the swap cache may be mapped again where a walk
+ * will find it; not where merging has been ended since, or is being ended.
+ */
+static bool ksm_fits(struct folio *folio, struct vm_area_struct *vma,
+		     unsigned long addr)
+{
+	struct ksm_node *node = ksm_node_of(folio);
+	struct ksm_item *item;
+
+	if (!node || !(vma->vm_flags & VM_MERGEABLE) ||
+	    READ_ONCE(ksm_state.run) == KSM_RUN_UNMERGE)
+		return false;
+	hlist_for_each_entry(item, &node->items, link)
+		if (ksm_item_leads_to(item, vma, addr))
+			return true;
+	hlist_for_each_entry(item, &node->anchors, link)
+		if (ksm_item_leads_to(item, vma, addr))
+			return true;
+	return false;
+}
+
+/*
+ * An ordinary page was a KSM page when it was swapped out, if it turns up where
+ * its anon_vma or its index do not belong. The anon_vma may have been freed
+ * since: compare the pointer, do not follow it. Should a new one have taken its
+ * place, and in this VMA of all, then it is the right one to be found by.
+ */
+static bool anon_fits(struct folio *folio, struct vm_area_struct *vma,
+		      unsigned long addr)
+{
+	struct anon_vma *anon_vma = folio_anon_vma(folio);
+	struct anon_vma_chain *avc;
+
+	if (!anon_vma)
+		return true;
+	if (folio->index != linear_page_index(vma, addr))
+		return false;
+	if (anon_vma == vma->anon_vma)
+		return true;
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		if (avc->anon_vma == anon_vma)
+			return true;
+	return false;
+}
+
+static struct folio *make_copy(struct folio *folio, struct vm_area_struct *vma,
+			       unsigned long addr)
+{
+	struct folio *copy;
+
+	copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, addr, false);
+	if (!copy)
+		return NULL;
+	if (mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
+		folio_put(copy);
+		return NULL;
+	}
+	if (copy_mc_user_highpage(&copy->page, &folio->page, addr, vma)) {
+		folio_put(copy);
+		return ERR_PTR(-EHWPOISON);
+	}
+	folio_set_dirty(copy);
+	__folio_mark_uptodate(copy);
+	__folio_set_locked(copy);
+	count_vm_event(KSM_SWPIN_COPY);
+	return copy;
+}
+
+/**
+ * ksm_rmap_swapin() - what to map for a page that comes from the swap cache
+ * @folio: what was found there
+ * @vma: where it is to be mapped
+ * @addr: at which address
+ *
+ * Context: Process context; may sleep and allocate. The caller holds @folio's
+ *	    lock, and the mmap lock or @vma's.
+ * Return: @folio itself; or a copy, locked, charged, dirty and without any
+ *	   mapping; NULL without memory; ERR_PTR(-EHWPOISON) when @folio cannot
+ *	   be read.
+ */
+struct folio *ksm_rmap_swapin(struct folio *folio, struct vm_area_struct *vma,
+			      unsigned long addr)
+{
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	if (folio_test_large(folio))
+		return folio;
+	if (folio_test_ksm(folio) ? ksm_fits(folio, vma, addr) :
+				    anon_fits(folio, vma, addr))
+		return folio;
+	if (folio_test_hwpoison(folio))
+		return ERR_PTR(-EHWPOISON);
+	/* Not read in, for an I/O error: the fault reports it. */
+	if (!folio_test_uptodate(folio))
+		return folio;
+	return make_copy(folio, vma, addr);
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Stable tree: the KSM pages, ordered by hash and, where hashes agree, by
+ * content.
+ *
+ * A page is touched only when the hashes agree, so a search costs a few integer
+ * comparisons and at most a look at one page. The hash in a node was taken
+ * under write protection and the content never changes after, so the order
+ * holds for good. Where a page on the way is gone or cannot be read, the order
+ * cannot be followed past it: the search says so and drops nothing itself.
+ *
+ * Owns the root and its lock. A caller says a hash and a page and gets a node:
+ * one tree, or many by hash or NUMA node, is nobody else's business.
+ *
+ * Floor 3: knows nodes, not who maps them.
+ */
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+
+#include <trace/events/ksm.h>
+
+#include "page.h"
+#include "stable_tree.h"
+#include "state.h"
+
+static struct rb_root root = RB_ROOT;	/* S */
+static LIST_HEAD(aside);		/* S */
+
+/* Inside folio locks (insertion); nothing is waited for under it. */
+static DEFINE_MUTEX(ksm_stable_lock);
+
+/* Where a walk down the tree has come to. */
+struct place {
+	struct rb_node	**link;
+	struct rb_node	*parent;
+	struct ksm_node	*node;	/* the twin, or what blocks the way */
+	struct folio	*folio;	/* of the twin, referenced */
+};
+
+static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
+{
+	struct ksm_node *node;
+	int order;
+
+	lockdep_assert_held(&ksm_stable_lock);
+
+	at->link = &root.rb_node;
+	at->parent = NULL;
+	while (*at->link) {
+		at->parent = *at->link;
+		node = rb_entry(at->parent, struct ksm_node, rb);
+		if (hash == node->hash) {
+			at->node = node;
+			if (ksm_node_peek(node, &at->folio) != KSM_PEEK_OK)
+				return KSM_FOUND_STALE;
+			order = ksm_page_compare(page, &at->folio->page);
+			if (!order)
+				return KSM_FOUND_TWIN;
+			folio_put(at->folio);
+		} else {
+			order = hash < node->hash ? -1 : 1;
+		}
+		at->link = order < 0 ? &at->parent->rb_left : &at->parent->rb_right;
+	}
+	return KSM_FOUND_NONE;
+}
+
+/**
+ * ksm_stable_search() - look for a KSM page of equal content
+ * @hash: the page's hash
+ * @page: the page; it may be written to meanwhile, so the answer is a hint
+ * @nodep: set to the twin's node, or to the node that must be dropped first
+ * @foliop: set to the twin's folio, with a reference
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock, by which
+ *	    the node stays valid.
+ * Return: KSM_FOUND_NONE, KSM_FOUND_TWIN or KSM_FOUND_STALE.
+ */
+enum ksm_found ksm_stable_search(u64 hash, struct page *page,
+				 struct ksm_node **nodep, struct folio **foliop)
+{
+	struct place at = { };
+	enum ksm_found found;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	mutex_lock(&ksm_stable_lock);
+	found = descend(hash, page, &at);
+	mutex_unlock(&ksm_stable_lock);
+	*nodep = at.node;
+	*foliop = at.folio;
+	return found;
+}
+
+/**
+ * ksm_stable_insert() - put a page into the tree, and make it a KSM page
+ * @node: its node, with the hash filled in
+ * @folio: its folio, which nobody can write to any more
+ *
+ * Both happen under the tree's lock: no search meets a node without a page,
+ * and no error leaves a KSM page outside the tree.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock and
+ *	    @folio's lock, and links an item before it lets go.
+ * Return: 0; -EEXIST when there is a KSM page of that content already; -EAGAIN
+ *	   when the way is blocked. Nothing has changed then.
+ */
+int ksm_stable_insert(struct ksm_node *node, struct folio *folio)
+{
+	struct place at = { };
+	int err = 0;
+
+	lockdep_assert_held(&ksm_pass_lock);
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	mutex_lock(&ksm_stable_lock);
+	switch (descend(node->hash, &folio->page, &at)) {
+	case KSM_FOUND_NONE:
+		ksm_node_adopt(node, folio);
+		rb_link_node(&node->rb, at.parent, at.link);
+		rb_insert_color(&node->rb, &root);
+		node->place = KSM_NODE_IN_TREE;
+		break;
+	case KSM_FOUND_TWIN:
+		folio_put(at.folio);
+		err = -EEXIST;
+		break;
+	default:
+		err = -EAGAIN;
+	}
+	mutex_unlock(&ksm_stable_lock);
+	return err;
+}
+
+static void take_out(struct ksm_node *node)
+{
+	lockdep_assert_held(&ksm_stable_lock);
+
+	if (node->place == KSM_NODE_IN_TREE)
+		rb_erase(&node->rb, &root);
+	else if (node->place == KSM_NODE_ASIDE)
+		list_del(&node->aside);
+	node->place = KSM_NODE_LOOSE;
+}
+
+/**
+ * ksm_stable_remove() - take a node away from wherever it is kept
+ * @node: the node; its hash is not in the way of a search any more
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_stable_remove(struct ksm_node *node)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	mutex_lock(&ksm_stable_lock);
+	take_out(node);
+	mutex_unlock(&ksm_stable_lock);
+}
+
+static void set_aside(struct ksm_node *node)
+{
+	mutex_lock(&ksm_stable_lock);
+	take_out(node);
+	list_add(&node->aside, &aside);
+	node->place = KSM_NODE_ASIDE;
+	mutex_unlock(&ksm_stable_lock);
+}
+
+/**
+ * ksm_stable_drop() - end a node whose page is gone
+ * @node: the node; its items become orphans
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_stable_drop(struct ksm_node *node)
+{
+	trace_ksm_remove_ksm_page(node->pfn);
+	ksm_stable_remove(node);
+	ksm_node_disband(node);
+	ksm_node_free(node);
+}
+
+/**
+ * ksm_stable_prune() - end a node if its page is gone, hide it if it is poisoned
+ * @node: the node
+ *
+ * Who maps a poisoned page has to be told, which takes the way through the
+ * node; but no search shall ever come to it again. It keeps its page company,
+ * which never comes back either.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_stable_prune(struct ksm_node *node)
+{
+	struct folio *folio;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	switch (ksm_node_peek(node, &folio)) {
+	case KSM_PEEK_OK:
+		folio_put(folio);
+		break;
+	case KSM_PEEK_GONE:
+		ksm_stable_drop(node);
+		break;
+	default:
+		set_aside(node);
+	}
+}
+
+/**
+ * ksm_stable_find_aside() - find a node that was set aside
+ * @first: first pfn it may have
+ * @last: last pfn it may have
+ *
+ * Context: Process context. The caller holds ksm_pass_lock.
+ * Return: The node; NULL for none.
+ */
+struct ksm_node *ksm_stable_find_aside(unsigned long first, unsigned long last)
+{
+	struct ksm_node *node;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	list_for_each_entry(node, &aside, aside)
+		if (node->pfn >= first && node->pfn <= last)
+			return node;
+	return NULL;
+}
+
+/**
+ * ksm_stable_first() - the first node in order
+ *
+ * Context: The caller holds ksm_pass_lock for the whole iteration: nobody else
+ *	    changes the tree.
+ * Return: The node; NULL when the tree is empty.
+ */
+struct ksm_node *ksm_stable_first(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return rb_entry_safe(rb_first(&root), struct ksm_node, rb);
+}
+
+/**
+ * ksm_stable_next() - the node behind another
+ * @node: the node before, still in the tree
+ *
+ * Context: As for ksm_stable_first().
+ * Return: The node; NULL at the end.
+ */
+struct ksm_node *ksm_stable_next(struct ksm_node *node)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return rb_entry_safe(rb_next(&node->rb), struct ksm_node, rb);
+}

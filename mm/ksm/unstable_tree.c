@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Unstable tree: this round's candidates, ordered by the hash taken when they
+ * came in and, where hashes agree, by what the pages hold now.
+ *
+ * The keys do not change under the tree, whatever programs write, so it cannot
+ * become corrupt; where contents under one hash change, a search may miss a
+ * twin and finds it next round. A page is looked up, by mm and address, only
+ * when its hash agrees. The tree holds no reference: an item that leads to no
+ * page any more is dropped on the way.
+ *
+ * Owns root, lock and the number of the round: an item of an older round is in
+ * no tree, so a round's end costs nothing.
+ *
+ * Floor 3: knows items, mms and pages, not scanning or merging.
+ */
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+
+#include "mms.h"
+#include "page.h"
+#include "state.h"
+#include "unstable_tree.h"
+
+static struct rb_root root = RB_ROOT;	/* U */
+static u32 this_round = 1;		/* U; a new item is of round 0 */
+
+/*
+ * Inside mmap locks. Under it the mmap lock of another mm is only ever tried
+ * for, so nobody waits here for a long writer.
+ */
+static DEFINE_MUTEX(ksm_unstable_lock);
+
+static bool in_tree(const struct ksm_item *item)
+{
+	return item->kind == KSM_ITEM_CANDIDATE && item->round == this_round;
+}
+
+/*
+ * Look up the page of the item in @twin. On KSM_FOUND_TWIN the page is
+ * referenced and its mm in use and locked for read, if it is not @offer's.
+ */
+static enum ksm_found look_up(const struct ksm_offer *offer, struct ksm_offer *twin)
+{
+	struct ksm_mm *km = twin->item->owner;
+	struct mm_struct *mm = ksm_mm_of(km);
+	bool foreign = km != offer->owner;
+
+	if (foreign) {
+		if (!ksm_mms_get(km))
+			return KSM_FOUND_STALE;
+		if (!mmap_read_trylock(mm)) {
+			ksm_mms_put(km, false);
+			return KSM_FOUND_BUSY;
+		}
+	}
+	twin->owner = km;
+	twin->addr = ksm_item_addr(twin->item);
+	/* The exit may have begun between the use and the lock; then it waits. */
+	twin->page = READ_ONCE(km->exiting) ? NULL :
+		     ksm_page_find(mm, twin->addr, &twin->vma);
+	if (twin->page && !folio_test_ksm(page_folio(twin->page)))
+		return KSM_FOUND_TWIN;
+	ksm_unstable_release(offer, twin);
+	return KSM_FOUND_STALE;
+}
+
+static void erase(struct ksm_item *item)
+{
+	lockdep_assert_held(&ksm_unstable_lock);
+
+	rb_erase(&item->rb, &root);
+	item->round = 0;
+}
+
+static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
+			   struct ksm_offer *twin)
+{
+	struct rb_node **link = &root.rb_node;
+	struct rb_node *parent = NULL;
+	enum ksm_found found;
+	int order;
+
+	lockdep_assert_held(&ksm_unstable_lock);
+
+	while (*link) {
+		parent = *link;
+		twin->item = rb_entry(parent, struct ksm_item, rb);
+		if (hash == twin->item->hash) {
+			found = look_up(offer, twin);
+			if (found != KSM_FOUND_TWIN)
+				return found;
+			/* Shared by fork: nothing to gain, and no second candidate. */
+			order = ksm_page_compare(offer->page, twin->page);
+			if (twin->page == offer->page || !order)
+				break;
+			ksm_unstable_release(offer, twin);
+		} else {
+			order = hash < twin->item->hash ? -1 : 1;
+		}
+		link = order < 0 ? &parent->rb_left : &parent->rb_right;
+	}
+	if (*link) {
+		if (twin->page != offer->page)
+			return KSM_FOUND_TWIN;
+		ksm_unstable_release(offer, twin);
+		return KSM_FOUND_BUSY;
+	}
+
+	offer->item->hash = hash;
+	offer->item->round = this_round;
+	rb_link_node(&offer->item->rb, parent, link);
+	rb_insert_color(&offer->item->rb, &root);
+	return KSM_FOUND_NONE;
+}
+
+/**
+ * ksm_unstable_seek() - look for a candidate of equal content, else become one
+ * @offer: a calm page, its item in no tree
+ * @hash: the page's hash
+ * @twin: filled in when there is one; to be given back by ksm_unstable_release()
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock and the
+ *	    mmap lock of @offer's mm for read.
+ * Return: KSM_FOUND_TWIN, which content must confirm under write protection;
+ *	   KSM_FOUND_NONE: @offer's item is in the tree now;
+ *	   KSM_FOUND_BUSY: not this round.
+ */
+enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
+				 struct ksm_offer *twin)
+{
+	enum ksm_found found;
+
+	lockdep_assert_held(&ksm_pass_lock);
+	mmap_assert_locked(ksm_mm_of(offer->owner));
+
+	mutex_lock(&ksm_unstable_lock);
+	for (;;) {
+		found = seek(offer, hash, twin);
+		if (found != KSM_FOUND_STALE)
+			break;
+		/* The tree is balanced anew, so begin again. Ends: it shrinks. */
+		erase(twin->item);
+	}
+	mutex_unlock(&ksm_unstable_lock);
+	return found;
+}
+
+/**
+ * ksm_unstable_release() - give back what a search found
+ * @offer: for which was searched
+ * @twin: what was found
+ *
+ * Context: Process context. The caller holds ksm_pass_lock.
+ */
+void ksm_unstable_release(const struct ksm_offer *offer, struct ksm_offer *twin)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	if (twin->page)
+		put_page(twin->page);
+	twin->page = NULL;
+	if (twin->owner != offer->owner) {
+		mmap_read_unlock(ksm_mm_of(twin->owner));
+		ksm_mms_put(twin->owner, false);
+	}
+}
+
+/**
+ * ksm_unstable_remove() - see that an item is not in the tree
+ * @item: a candidate of the caller's
+ *
+ * Context: Process context; may sleep. The caller owns @item.
+ */
+void ksm_unstable_remove(struct ksm_item *item)
+{
+	mutex_lock(&ksm_unstable_lock);
+	if (in_tree(item))
+		erase(item);
+	mutex_unlock(&ksm_unstable_lock);
+}
+
+/**
+ * ksm_unstable_reset() - begin a new round with an empty tree
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_unstable_reset(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	mutex_lock(&ksm_unstable_lock);
+	root = RB_ROOT;
+	this_round++;
+	mutex_unlock(&ksm_unstable_lock);
+}
