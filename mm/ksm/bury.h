@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_BURY_H
+#define _MM_KSM_BURY_H
+
+void ksm_bury_soon(void);
+
+#endif /* _MM_KSM_BURY_H */

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Forgetting: of a page, of a range of an mm, of nodes that nobody needs.
+ *
+ * The one place that decides that an item leaves its tree or its node. An item
+ * of a KSM page goes under that page's lock, after a fresh look at its PTE: a
+ * migration entry there means that a walk will come back to restore it.
+ *
+ * Owns nothing. Does not know why something is to be forgotten.
+ *
+ * Floor 4: knows both trees, nodes, items and records.
+ */
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+
+#include <trace/events/ksm.h>
+
+#include "forget.h"
+#include "item.h"
+#include "node.h"
+#include "page.h"
+#include "record.h"
+#include "stable_tree.h"
+#include "state.h"
+#include "unstable_tree.h"
+
+/* ------------------------------------------------------------------------ */
+/* Items.                                                                   */
+
+/* End a merged item. False if it must stay for now. */
+static bool forget_merged(struct ksm_item *item, enum ksm_forget how)
+{
+	struct mm_struct *mm = ksm_mm_of(item->owner);
+	bool wait = how != KSM_FORGET_CHANGED;
+	unsigned long pfn = 0;
+	struct folio *folio;
+	bool ours;
+
+	switch (ksm_node_lock(item, wait, &folio)) {
+	case KSM_PEEK_OK:
+		break;
+	case KSM_PEEK_BUSY:
+		return false;
+	default:
+		folio = NULL;
+	}
+	if (folio) {
+		pfn = folio_pfn(folio);
+		if (how == KSM_FORGET_CHANGED &&
+		    ksm_page_maybe_at(mm, ksm_item_addr(item), pfn)) {
+			folio_unlock(folio);
+			folio_put(folio);
+			return false;
+		}
+	}
+	trace_ksm_remove_rmap_item(pfn, item, mm);
+	ksm_record_erase(item->owner, item->index);
+	ours = ksm_node_unlink(item, folio);
+	if (folio) {
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	if (ours)
+		ksm_item_free(item);
+	return true;
+}
+
+static bool forget_item(struct ksm_item *item, enum ksm_forget how)
+{
+	if (item->kind == KSM_ITEM_MERGED || item->kind == KSM_ITEM_ORPHAN)
+		return forget_merged(item, how);
+
+	ksm_unstable_remove(item);
+	trace_ksm_remove_rmap_item(0, item, ksm_mm_of(item->owner));
+	ksm_record_erase(item->owner, item->index);
+	ksm_item_free(item);
+	return true;
+}
+
+/**
+ * ksm_forget_page() - forget what is known of one page
+ * @km: the mm
+ * @index: page number in it
+ * @how: what the caller knows of its page tables
+ *
+ * Context: Process context; takes folio locks, and waits for them unless @how
+ *	    is KSM_FORGET_CHANGED, which needs the mmap lock. The caller owns
+ *	    @km's records.
+ * Return: true if nothing is known of the page now; false if it is a KSM page
+ *	   that is there after all, or may be, or could not be locked.
+ */
+bool ksm_forget_page(struct ksm_mm *km, unsigned long index, enum ksm_forget how)
+{
+	void *entry = ksm_record_load(km, index);
+	struct ksm_item *item = ksm_record_item(entry);
+
+	if (item)
+		return forget_item(item, how);
+	if (entry)
+		ksm_record_erase(km, index);
+	return true;
+}
+
+/**
+ * ksm_forget_range() - forget what is known of a range
+ * @km: the mm
+ * @first: first page number
+ * @last: last page number
+ * @how: what the caller knows of its page tables
+ *
+ * Takes time by what is known, not by the size of the range.
+ *
+ * Context: As for ksm_forget_page(); reschedules.
+ */
+void ksm_forget_range(struct ksm_mm *km, unsigned long first, unsigned long last,
+		      enum ksm_forget how)
+{
+	unsigned long index;
+	void *entry;
+
+	xa_for_each_range(&km->records, index, entry, first, last) {
+		ksm_forget_page(km, index, how);
+		cond_resched();
+	}
+}
+
+/**
+ * ksm_forget_merged() - forget the items of a range that was unmerged
+ * @km: the mm
+ * @first: first page number
+ * @last: last page number
+ *
+ * Values stay until the next scan: a range of very many pages without a twin
+ * costs the program that unmerges it nothing.
+ *
+ * Context: As for ksm_forget_page() with KSM_FORGET_EMPTIED; reschedules.
+ */
+void ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last)
+{
+	struct ksm_item *item;
+	unsigned long index = first;
+
+	for (item = xa_find(&km->records, &index, last, KSM_RECORD_ITEM); item;
+	     item = xa_find_after(&km->records, &index, last, KSM_RECORD_ITEM)) {
+		forget_item(item, KSM_FORGET_EMPTIED);
+		cond_resched();
+	}
+}
+
+/* ------------------------------------------------------------------------ */
+/* Nodes.                                                                   */
+
+/*
+ * Cut @node from a page that is alive, if nobody maps it. Reclaim can have it
+ * mapped again through the swap cache, but no swap-in maps a KSM page that has
+ * no node.
+ */
+static void drop_unmapped(struct ksm_node *node, struct folio *folio)
+{
+	if (!folio_trylock(folio))
+		return;
+	if (ksm_node_of(folio) == node && !node->nr_items && !folio_mapped(folio)) {
+		ksm_stable_remove(node);
+		ksm_node_release(node, folio);
+		ksm_node_free(node);
+	}
+	folio_unlock(folio);
+}
+
+/**
+ * ksm_forget_idle() - drop nodes that nobody needs
+ * @most: how many to look at
+ *
+ * Looks at nodes without items only: an owner's scan drops the item of a page
+ * that is gone, and the last item to go makes the node idle.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_forget_idle(unsigned long most)
+{
+	struct ksm_node *node;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	for (most = min(most, ksm_node_count_idle()); most; most--) {
+		node = ksm_node_next_idle();
+		if (!node)
+			break;
+		ksm_stable_prune(node);
+		cond_resched();
+	}
+}
+
+/**
+ * ksm_forget_nodes() - drop every node that can be dropped
+ *
+ * For the end of an unmerge of everything: what is still mapped then belongs to
+ * an mm that is exiting, and is dropped when it is through.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock, and all
+ *	    records are empty.
+ */
+void ksm_forget_nodes(void)
+{
+	struct ksm_node *node, *next;
+	struct folio *folio;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	for (node = ksm_stable_first(); node; node = next) {
+		next = ksm_stable_next(node);
+		if (ksm_node_peek(node, &folio) == KSM_PEEK_OK) {
+			drop_unmapped(node, folio);
+			folio_put(folio);
+		} else {
+			ksm_stable_prune(node);
+		}
+		cond_resched();
+	}
+}
+
+/**
+ * ksm_forget_pfns() - drop the nodes of memory that has gone
+ * @first: first pfn
+ * @last: last pfn
+ *
+ * The pages are free, so the nodes of all but poisoned ones have lost them. The
+ * poisoned are free to go as well: nobody can have them mapped.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_forget_pfns(unsigned long first, unsigned long last)
+{
+	struct ksm_node *node, *next;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	for (node = ksm_stable_first(); node; node = next) {
+		next = ksm_stable_next(node);
+		if (node->pfn >= first && node->pfn <= last)
+			ksm_stable_drop(node);
+		cond_resched();
+	}
+	while ((node = ksm_stable_find_aside(first, last)))
+		ksm_stable_drop(node);	/* ends: it is not aside any more */
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What to do with one page: find it a twin, and merge the two.
+ *
+ * Locks both folios, the one that is replaced first, the other only if it can
+ * be had at once; freezes; compares, and only this comparison decides; links
+ * the item; changes the PTE. The kept page stays locked until the PTE stands,
+ * so migration cannot slip in between.
+ *
+ * Owns nothing. Does not know how pages are found or how often they are read.
+ *
+ * Floor 4: knows both trees, the page-table primitives, nodes, items, records.
+ */
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include <trace/events/ksm.h>
+
+#include "item.h"
+#include "match.h"
+#include "merge.h"
+#include "node.h"
+#include "page.h"
+#include "record.h"
+#include "stable_tree.h"
+#include "state.h"
+#include "unstable_tree.h"
+
+/* ------------------------------------------------------------------------ */
+/* Merging.                                                                 */
+
+static pgoff_t offset_of(const struct ksm_offer *offer)
+{
+	return linear_page_index(offer->vma, offer->addr);
+}
+
+/* Map @keep, of which @node is the node, for the frozen page of @offer. */
+static int join_frozen(struct ksm_offer *offer, struct ksm_node *node,
+		       struct page *keep)
+{
+	int err;
+
+	ksm_node_link(node, offer->item, offer->vma->anon_vma, offset_of(offer));
+	err = ksm_merge_replace(offer, keep);
+	/* An orphan now: the records still hold it, and their owner drops it. */
+	if (err)
+		ksm_node_unlink(offer->item, NULL);
+	return err;
+}
+
+static int join_locked(struct ksm_offer *offer, struct ksm_node *node,
+		       struct folio *keep)
+{
+	int err;
+
+	/* Since the search it may have moved, or failed. */
+	if (ksm_node_of(keep) != node || folio_test_hwpoison(keep))
+		return -EAGAIN;
+	err = ksm_merge_freeze(offer);
+	if (err)
+		return err;
+	if (ksm_page_compare(offer->page, &keep->page))
+		return -EAGAIN;
+	return join_frozen(offer, node, &keep->page);
+}
+
+/* Merge the page of @offer into the KSM page @keep. */
+static int join(struct ksm_offer *offer, struct ksm_node *node, struct folio *keep)
+{
+	struct folio *folio = page_folio(offer->page);
+	struct mmu_notifier_range range;
+	int err = -EAGAIN;
+
+	ksm_merge_begin(offer, &range);
+	if (folio_trylock(folio)) {
+		if (folio_trylock(keep)) {
+			err = join_locked(offer, node, keep);
+			folio_unlock(keep);
+		}
+		folio_unlock(folio);
+	}
+	ksm_merge_end(&range);
+	trace_ksm_merge_with_ksm_page(&keep->page, page_to_pfn(offer->page), offer->item,
+				      ksm_mm_of(offer->owner), err);
+	return err;
+}
+
+/*
+ * Make the frozen page of @offer a KSM page. Others may map it by fork, and
+ * its own anon_vma and index, not the VMA's, lead to all of them: read them
+ * before the mapping is overwritten.
+ */
+static int promote(struct ksm_offer *offer, struct ksm_node *node)
+{
+	struct folio *folio = page_folio(offer->page);
+	struct anon_vma *anon_vma = folio_get_anon_vma(folio);
+	int err;
+
+	if (!anon_vma)
+		return -EAGAIN;
+	node->hash = ksm_page_hash(offer->page);
+	err = ksm_stable_insert(node, folio);
+	if (!err)
+		ksm_node_link(node, offer->item, anon_vma, folio->index);
+	put_anon_vma(anon_vma);
+	return err;
+}
+
+/* Both folios are locked. @node is used up on success, even if @b is not merged. */
+static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
+		       struct ksm_node **nodep)
+{
+	struct ksm_node *node = *nodep;
+	int err;
+
+	if (folio_test_ksm(page_folio(a->page)) || folio_test_ksm(page_folio(b->page)))
+		return -EAGAIN;
+	err = ksm_merge_freeze(a);
+	if (err)
+		return err;
+	err = ksm_merge_freeze(b);
+	if (err)
+		return err;
+	if (ksm_page_compare(a->page, b->page))
+		return -EAGAIN;
+
+	err = promote(a, node);
+	if (err)
+		return err;
+	*nodep = NULL;
+	ksm_unstable_remove(b->item);
+	return join_frozen(b, node, a->page);
+}
+
+/* Make a KSM page of the page of @a, and merge that of @b into it. */
+static void pair(struct ksm_offer *a, struct ksm_offer *b)
+{
+	struct folio *fa = page_folio(a->page), *fb = page_folio(b->page);
+	struct mmu_notifier_range range_a, range_b;
+	struct ksm_node *node = ksm_node_alloc();
+	int err = -EAGAIN;
+
+	if (!node)
+		return;
+	ksm_merge_begin(a, &range_a);
+	ksm_merge_begin(b, &range_b);
+	if (folio_trylock(fb)) {
+		if (folio_trylock(fa)) {
+			err = pair_locked(a, b, &node);
+			folio_unlock(fa);
+		}
+		folio_unlock(fb);
+	}
+	ksm_merge_end(&range_b);
+	ksm_merge_end(&range_a);
+	trace_ksm_merge_one_page(page_to_pfn(a->page), a->item,
+				 ksm_mm_of(a->owner), err);
+	if (node)
+		ksm_node_free(node);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Matching.                                                                */
+
+/* See that @offer has an item which is in no tree, and that the records hold it. */
+static int take_item(struct ksm_offer *offer)
+{
+	unsigned long index = offer->addr >> PAGE_SHIFT;
+	struct ksm_item *item;
+	int err;
+
+	offer->item = ksm_record_item(ksm_record_load(offer->owner, index));
+	if (offer->item) {
+		ksm_unstable_remove(offer->item);
+		return 0;
+	}
+	item = ksm_item_alloc(offer->owner, index);
+	if (!item)
+		return -ENOMEM;
+	err = ksm_record_store(offer->owner, index, item);
+	if (err) {
+		ksm_item_free(item);
+		return err;
+	}
+	offer->item = item;
+	return 0;
+}
+
+static bool is_large(const struct page *page)
+{
+	return folio_test_large(page_folio(page));
+}
+
+/* Look among the KSM pages. */
+static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
+{
+	struct ksm_node *node;
+	enum ksm_found found;
+	struct folio *keep;
+	int err;
+
+	while ((found = ksm_stable_search(hash, offer->page, &node, &keep)) ==
+	       KSM_FOUND_STALE)
+		ksm_stable_prune(node);	/* ends: it leaves the tree each time */
+
+	if (found != KSM_FOUND_TWIN)
+		return KSM_MATCH_NONE;
+	if (is_large(offer->page)) {
+		folio_put(keep);
+		return KSM_MATCH_LARGE;
+	}
+	err = take_item(offer);
+	if (!err)
+		err = join(offer, node, keep);
+	folio_put(keep);
+	return err ? KSM_MATCH_FAILED : KSM_MATCH_MERGED;
+}
+
+/* Look among this round's candidates; become one if there is no twin. */
+static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
+{
+	struct ksm_offer twin = { };
+	enum ksm_match match = KSM_MATCH_FAILED;
+
+	if (take_item(offer))
+		return KSM_MATCH_FAILED;
+
+	switch (ksm_unstable_seek(offer, hash, &twin)) {
+	case KSM_FOUND_NONE:
+		return KSM_MATCH_WAITING;
+	case KSM_FOUND_TWIN:
+		break;
+	default:
+		return KSM_MATCH_FAILED;
+	}
+
+	if (is_large(offer->page)) {
+		match = KSM_MATCH_LARGE;
+	} else if (!is_large(twin.page) || !ksm_merge_split(twin.page)) {
+		pair(offer, &twin);
+		/* The page may be a KSM page now though its twin got away. */
+		if (offer->item->kind == KSM_ITEM_MERGED)
+			match = KSM_MATCH_MERGED;
+	}
+	ksm_unstable_release(offer, &twin);
+	return match;
+}
+
+/**
+ * ksm_match_page() - look for a twin of a page, and merge
+ * @offer: the page; its @item is set where it got or had one
+ * @hash: its hash
+ * @calm: whether the hash was the same a round ago
+ *
+ * A page that changes is offered to the KSM pages, which costs a few integer
+ * comparisons, but not to other candidates, since it would change again before
+ * it found one.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock, the mmap
+ *	    lock of the offer's mm for read, one reference on the page's folio,
+ *	    and no other lock.
+ * Return: See &enum ksm_match. But for KSM_MATCH_WAITING and KSM_MATCH_MERGED,
+ *	   the records may hold an item that is in no tree: the caller's to replace.
+ */
+enum ksm_match ksm_match_page(struct ksm_offer *offer, u64 hash, bool calm)
+{
+	enum ksm_match match;
+
+	lockdep_assert_held(&ksm_pass_lock);
+	mmap_assert_locked(ksm_mm_of(offer->owner));
+
+	match = match_stable(offer, hash);
+	if (match == KSM_MATCH_NONE && calm)
+		match = match_unstable(offer, hash);
+	return match;
+}
+
+/**
+ * ksm_match_adopt() - make the item of a page that is a KSM page already
+ * @offer: the page, shared by fork; without an item
+ *
+ * Without memory, or if somebody else has the page locked, it is left for the
+ * next round: the items of others lead to this mapping as well.
+ *
+ * Context: As for ksm_match_page().
+ */
+void ksm_match_adopt(struct ksm_offer *offer)
+{
+	struct folio *folio = page_folio(offer->page);
+	struct ksm_node *node;
+
+	lockdep_assert_held(&ksm_pass_lock);
+	mmap_assert_locked(ksm_mm_of(offer->owner));
+
+	if (take_item(offer))
+		return;
+	if (folio_trylock(folio)) {
+		node = ksm_node_of(folio);
+		if (node)
+			ksm_node_link(node, offer->item, offer->vma->anon_vma,
+				      offset_of(offer));
+		folio_unlock(folio);
+	}
+}

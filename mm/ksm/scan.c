@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A round over all mms, a batch at a time.
+ *
+ * Page tables are walked by range, so that a hole costs nothing. A walk ends at
+ * a run: up to RUN_PAGES neighbouring PTEs of which at least one maps a page
+ * that could merge, looked at under one hold of the PTL. The pages of a run are
+ * referenced there and read after it. What is recorded for addresses between
+ * the pages found is forgotten: whatever was there is not there any more.
+ *
+ * The mmap lock is held for a run, and given up early when somebody waits for
+ * it. The place to go on from is kept with the mm.
+ *
+ * Owns the state of the round. It decides when a page is read and what is
+ * remembered of it; what is done with it is match.c's.
+ *
+ * Floor 5: knows matching, forgetting, records and mms.
+ */
+#include <linux/freezer.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/pagewalk.h>
+
+#include <trace/events/ksm.h>
+
+#include "forget.h"
+#include "item.h"
+#include "match.h"
+#include "merge.h"
+#include "mms.h"
+#include "node.h"
+#include "page.h"
+#include "policy.h"
+#include "record.h"
+#include "scan.h"
+#include "state.h"
+#include "unstable_tree.h"
+#include "vma.h"
+
+#define RUN_PAGES	64
+
+/* A page of a run. Neighbours of one folio share one reference. */
+struct found {
+	struct page	*page;
+	unsigned long	addr;
+	bool		referenced;	/* the folio's reference is kept here */
+};
+
+/* What a walk came to. */
+struct run {
+	struct vm_area_struct	*vma;
+	unsigned long		end;	/* all below has been looked at */
+	unsigned int		nr;
+	unsigned int		steps;	/* how far it went, in PTE holds */
+	struct found		pages[RUN_PAGES];
+};
+
+/* P: all of it. */
+static struct {
+	bool		active;		/* a round is under way */
+	unsigned int	seq;
+	struct run	run;
+} round;
+
+/* ------------------------------------------------------------------------ */
+/* Walking.                                                                 */
+
+static void add_page(struct run *run, struct page *page, unsigned long addr)
+{
+	struct found *last = run->nr ? &run->pages[run->nr - 1] : NULL;
+	struct folio *folio = page_folio(page);
+	bool shares = last && page_folio(last->page) == folio;
+
+	if (!shares)
+		folio_get(folio);
+	run->pages[run->nr++] = (struct found) {
+		.page		= page,
+		.addr		= addr,
+		.referenced	= !shares,
+	};
+}
+
+static void collect_ptes(struct run *run, struct vm_area_struct *vma, pte_t *ptep,
+			 unsigned long addr, unsigned long end)
+{
+	struct page *page;
+	pte_t pte;
+
+	for (; addr != end; ptep++, addr += PAGE_SIZE) {
+		pte = ptep_get(ptep);
+		if (!pte_present(pte))
+			continue;
+		page = vm_normal_page(vma, addr, pte);
+		if (ksm_page_may_merge(page))
+			add_page(run, page, addr);
+	}
+}
+
+/* Collect from a huge page; false if there is none, or not any more. */
+static bool collect_huge(struct run *run, struct vm_area_struct *vma, pmd_t *pmd,
+			 unsigned long addr, unsigned long end)
+{
+	struct page *page = NULL;
+	spinlock_t *ptl;
+
+	ptl = pmd_trans_huge_lock(pmd, vma);
+	if (!ptl)
+		return false;
+	if (pmd_present(*pmd))
+		page = vm_normal_page_pmd(vma, addr, *pmd);
+	if (ksm_page_may_merge(page)) {
+		page += (addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
+		for (; addr != end; page++, addr += PAGE_SIZE)
+			add_page(run, page, addr);
+	}
+	spin_unlock(ptl);
+	return true;
+}
+
+static int collect_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
+		       struct mm_walk *walk)
+{
+	struct run *run = walk->private;
+	unsigned long next;
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	for (; addr != end; addr = next) {
+		next = min(end, ALIGN_DOWN(addr, RUN_PAGES * PAGE_SIZE) +
+				RUN_PAGES * PAGE_SIZE);
+		run->end = next;
+		run->steps++;
+		if (!collect_huge(run, walk->vma, pmd, addr, next)) {
+			ptep = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
+			if (ptep) {
+				collect_ptes(run, walk->vma, ptep, addr, next);
+				pte_unmap_unlock(ptep, ptl);
+			} else {
+				/* No table: nothing to find up to the end. */
+				next = end;
+				run->end = end;
+			}
+		}
+		if (run->nr)
+			return 1;
+	}
+	/* Let others in; the walk goes on from here. */
+	return need_resched() || mmap_lock_is_contended(walk->mm);
+}
+
+static const struct mm_walk_ops collect_ops = {
+	.pmd_entry	= collect_pmd,
+	.walk_lock	= PGWALK_RDLOCK,
+};
+
+/* Walk from @addr up to the next run; to the end of the mm if there is none. */
+static void find_run(struct run *run, struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, addr);
+
+	run->nr = 0;
+	run->steps = 0;
+	for_each_vma(vmi, vma) {
+		if (!ksm_vma_offers(vma))
+			continue;
+		run->vma = vma;
+		if (walk_page_range_vma(vma, max(addr, vma->vm_start), vma->vm_end,
+					&collect_ops, run) > 0)
+			return;
+	}
+	run->end = ULONG_MAX;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Reading.                                                                 */
+
+/* Was the content the same a round ago? */
+static bool was_calm(void *entry, u64 hash, struct ksm_record record)
+{
+	struct ksm_item *item = ksm_record_item(entry);
+
+	return item ? item->hash == hash : record.age;
+}
+
+/*
+ * Remember what was read, in place of whatever is recorded: nothing, a value,
+ * or an item that is linked to no node. Without memory the page is new next
+ * round.
+ */
+static void remember(struct ksm_mm *km, unsigned long index, struct ksm_record record)
+{
+	struct ksm_item *item = ksm_record_item(ksm_record_load(km, index));
+
+	ksm_record_store(km, index, ksm_record_pack(record));
+	if (item) {
+		ksm_unstable_remove(item);
+		ksm_item_free(item);
+	}
+}
+
+/* Offer a page. */
+static enum ksm_match offer_page(struct ksm_offer *offer)
+{
+	unsigned long index = offer->addr >> PAGE_SHIFT;
+	void *entry = ksm_record_load(offer->owner, index);
+	struct ksm_record record;
+	enum ksm_match match;
+	bool calm;
+	u64 hash;
+
+	flush_anon_page(offer->vma, offer->page, offer->addr);
+	flush_dcache_page(offer->page);
+	hash = ksm_page_hash(offer->page);
+	ksm_counts.scanned++;
+
+	record = ksm_record_renew(entry, hash, page_to_pfn(offer->page));
+	calm = was_calm(entry, hash, record);
+	if (calm)
+		record.age = max(record.age, 1U);
+
+	match = ksm_match_page(offer, hash, calm);
+	if (match != KSM_MATCH_MERGED && match != KSM_MATCH_WAITING)
+		remember(offer->owner, index, record);
+	return match;
+}
+
+/* A KSM page: see that its item is the one that it should have. */
+static void meet_ksm_page(struct ksm_offer *offer)
+{
+	unsigned long index = offer->addr >> PAGE_SHIFT;
+	struct ksm_item *item;
+
+	item = ksm_record_item(ksm_record_load(offer->owner, index));
+	if (item && item->kind == KSM_ITEM_MERGED &&
+	    item->node == ksm_node_of(page_folio(offer->page)))
+		return;
+	if (ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED))
+		ksm_match_adopt(offer);
+}
+
+/* An ordinary page: an item that says otherwise goes first. */
+static bool meet_page(struct ksm_offer *offer, enum ksm_match *match)
+{
+	unsigned long index = offer->addr >> PAGE_SHIFT;
+	struct ksm_item *item;
+
+	item = ksm_record_item(ksm_record_load(offer->owner, index));
+	if (item && item->kind != KSM_ITEM_CANDIDATE &&
+	    !ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED))
+		return false;
+	*match = offer_page(offer);
+	return true;
+}
+
+/* ------------------------------------------------------------------------ */
+/* A run.                                                                   */
+
+/* The reference of page @i goes to its successor, if they share the folio. */
+static void pass_on(struct run *run, unsigned int i)
+{
+	struct found *this = &run->pages[i], *next = this + 1;
+
+	if (!this->referenced)
+		return;
+	this->referenced = false;
+	if (i + 1 < run->nr && !next->referenced)
+		next->referenced = true;
+	else
+		put_page(this->page);
+}
+
+/* End the run behind page @i: it goes on there with a new one. */
+static void cut_short(struct run *run, unsigned int i)
+{
+	unsigned int rest;
+
+	for (rest = i + 1; rest < run->nr; rest++)
+		if (run->pages[rest].referenced)
+			put_page(run->pages[rest].page);
+	run->nr = i + 1;
+	run->end = run->pages[i].addr + PAGE_SIZE;
+}
+
+/* Read one page of the run. */
+static bool scan_page(struct ksm_mm *km, struct run *run, unsigned int i)
+{
+	enum ksm_match match = KSM_MATCH_NONE;
+	struct ksm_offer offer = {
+		.owner	= km,
+		.vma	= run->vma,
+		.addr	= run->pages[i].addr,
+		.page	= run->pages[i].page,
+	};
+
+	if (folio_test_ksm(page_folio(offer.page))) {
+		meet_ksm_page(&offer);
+		return false;
+	}
+	if (!meet_page(&offer, &match))
+		return false;
+	if (match != KSM_MATCH_LARGE)
+		return true;
+	/*
+	 * To split the folio there must be no reference but one, so the run
+	 * ends here. Once more is enough: the folio is small then, or cannot
+	 * be split now.
+	 */
+	cut_short(run, i);
+	if (!ksm_merge_split(offer.page))
+		meet_page(&offer, &match);
+	return true;
+}
+
+static bool must_yield(struct ksm_mm *km)
+{
+	return READ_ONCE(km->exiting) || need_resched() || freezing(current) ||
+	       mmap_lock_is_contended(ksm_mm_of(km));
+}
+
+/* Returns false when the budget is used up. */
+static bool scan_run(struct ksm_mm *km, struct run *run, struct ksm_budget *budget)
+{
+	unsigned long seen = km->next >> PAGE_SHIFT;
+	bool more = ksm_policy_spend(budget, run->steps);
+	unsigned long index;
+	unsigned int i;
+
+	for (i = 0; i < run->nr; i++) {
+		index = run->pages[i].addr >> PAGE_SHIFT;
+		if (seen < index)
+			ksm_forget_range(km, seen, index - 1, KSM_FORGET_CHANGED);
+		seen = index + 1;
+
+		more = ksm_policy_spend(budget,
+					scan_page(km, run, i) ? KSM_BUDGET_READ : 1);
+		if (!more || must_yield(km))
+			cut_short(run, i);
+		pass_on(run, i);
+	}
+	index = run->end >> PAGE_SHIFT;
+	if (seen < index)
+		ksm_forget_range(km, seen, index - 1, KSM_FORGET_CHANGED);
+	km->next = run->end;
+	return more;
+}
+
+/* ------------------------------------------------------------------------ */
+/* A batch.                                                                 */
+
+/* Returns true when the round is through with @km. */
+static bool scan_mm(struct ksm_mm *km, struct ksm_budget *budget)
+{
+	struct mm_struct *mm = ksm_mm_of(km);
+	bool more = true;
+
+	while (more) {
+		mmap_read_lock(mm);
+		/* Tested first: the page tables of an mm that exits are not ours. */
+		if (READ_ONCE(km->exiting)) {
+			mmap_read_unlock(mm);
+			return true;
+		}
+		find_run(&round.run, mm, km->next);
+		more = scan_run(km, &round.run, budget);
+		mmap_read_unlock(mm);
+
+		if (km->next == ULONG_MAX) {
+			km->next = 0;
+			return true;
+		}
+		if (freezing(current))
+			return false;
+		cond_resched();
+	}
+	return false;
+}
+
+static void begin_round(void)
+{
+	trace_ksm_start_scan(round.seq, atomic_long_read(&ksm_counts.items));
+	ksm_unstable_reset();
+	ksm_mms_rewind();
+	round.active = true;
+}
+
+static void end_round(void)
+{
+	round.active = false;
+	trace_ksm_stop_scan(round.seq, atomic_long_read(&ksm_counts.items));
+	round.seq++;
+	WRITE_ONCE(ksm_counts.rounds, ksm_counts.rounds + 1);
+}
+
+/**
+ * ksm_scan_at_start() - will the next batch begin a round?
+ *
+ * Pages that wait in per-CPU lists for their place on the LRU carry a reference
+ * that keeps them from merging; before a round is the time to drain those.
+ *
+ * Context: Any context. A hint.
+ * Return: true if so.
+ */
+bool ksm_scan_at_start(void)
+{
+	return !READ_ONCE(round.active);
+}
+
+/**
+ * ksm_scan_batch() - go on with the round, or begin one
+ * @pages: how many pages to read
+ *
+ * Ends early at the end of the round, or when the thread is to be frozen.
+ *
+ * Context: ksmd. The caller holds ksm_pass_lock.
+ */
+void ksm_scan_batch(unsigned int pages)
+{
+	struct ksm_budget budget = ksm_policy_budget(pages);
+	struct ksm_mm *km;
+	bool done = true;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	if (!budget.left)
+		return;
+	if (!round.active)
+		begin_round();
+	while (done && budget.left && !freezing(current)) {
+		km = ksm_mms_next();
+		if (!km) {
+			end_round();
+			break;
+		}
+		done = scan_mm(km, &budget);
+		ksm_mms_put(km, !done);
+	}
+	ksm_forget_idle(pages);
+}
+
+/**
+ * ksm_scan_restart() - forget that a round was under way
+ *
+ * Context: Process context. The caller holds ksm_pass_lock and has emptied all
+ *	    records.
+ */
+void ksm_scan_restart(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	round.active = false;
+	ksm_unstable_reset();
+	WRITE_ONCE(ksm_counts.rounds, 0);
+}

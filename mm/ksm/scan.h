@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_SCAN_H
+#define _MM_KSM_SCAN_H
+
+#include <linux/types.h>
+
+bool ksm_scan_at_start(void);
+void ksm_scan_batch(unsigned int pages);
+void ksm_scan_restart(void);
+
+#endif /* _MM_KSM_SCAN_H */
