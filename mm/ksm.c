@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging
+ *
+ * Programs offer memory; ksmd finds pages of equal content in it and maps all
+ * of them to one page that nobody may write to; who writes gets a copy back.
+ *
+ *
+ *		How a page travels
+ *
+ *	page tables  --->  hash  --->  record          a value: 8 bytes a page
+ *	  (scan.c)       (page.c)    (record.c)
+ *	                                 | calm: the hash held for a round
+ *	                                 v
+ *	                 stable tree, then unstable tree         (match.c)
+ *	                                 |
+ *	                                 | a twin
+ *	                                 v
+ *	   lock, freeze, compare, link the item, change the PTE  (merge.c)
+ *	                                 |
+ *	                                 v
+ *	            a node, found by its content; items, by which reclaim,
+ *	            migration and memory failure find who maps it  (rmap.c)
+ *
+ * Hashes, and everything remembered, are hints: they can cost a merge, and can
+ * never make one. That two pages are equal is decided by comparing them while
+ * both are write-protected and locked.
+ *
+ *
+ *		What is kept of a page
+ *
+ * nothing	nobody offers it, or it was not read yet
+ * value	hash, pfn and age: it has no twin that anybody knows of
+ * item		it is a candidate of this round (unstable tree), or merged
+ * node		one for each KSM page; no reference to it, see node.c
+ *
+ * Who ends what: an item goes when its owner's scan finds that the page is not
+ * there any more, when the range is unmerged, or when its mm is buried
+ * (forget.c). Should the page still be mapped by others, who share it by fork
+ * and have no item yet, the item stays with the node as an anchor. A node goes
+ * when its page is gone; items that are left then become orphans.
+ *
+ *
+ *		Locks, outermost first
+ *
+ * memory hotplug lock	  held by those who call hotplug.c
+ * ksm_pass_lock	  mutex: a batch, an unmerge of everything, a burial, a
+ *			  change of run state; by it nodes stay valid after a
+ *			  search, and the dead stay unburied
+ * mmap lock		  for read in a batch, that of a second mm only by
+ *			  trylock; for write in madvise, prctl, fork. Records
+ *			  belong to who holds it for write, or for read with
+ *			  ksm_pass_lock. Nobody takes ksm_pass_lock under it
+ * mmu notifier bracket	  merge.c
+ * folio lock		  the page that is replaced first; a second one, and all
+ *			  in a batch, by trylock. A page's items and anchors
+ *			  change only under its lock
+ * ksm_unstable_lock	  mutex: the unstable tree; inside it the mmap lock of
+ *			  another mm by trylock, and the PTL
+ * ksm_stable_lock	  mutex: the stable tree; nothing is waited for inside
+ * anon_vma, PTL	  as everywhere in mm
+ * ksm_link_lock	  spinlock, leaf: which item belongs to which node
+ * ksm_mms_lock		  spinlock, leaf: who is registered, in use, dead
+ * xa_lock		  spinlock, leaf: inside the records
+ *
+ * An exit takes none of them but ksm_mms_lock, and passes through its own mmap
+ * lock if a batch is at work on the mm.
+ *
+ *
+ *		Floors
+ *
+ * A file calls only what is on lower floors; files on one floor do not know
+ * each other. scripts/floors.plan has the list for the check.
+ *
+ * 8	ksm.c			this story, start order, what core mm calls
+ * 7	sysfs, hotplug		text to setters; memory that goes away
+ * 6	ksmd			the thread, run states, setters
+ * 5	scan, unmerge, advice,	a round; undo everything; what programs ask
+ *	bury			for; mms that are gone
+ * 4	match, forget		what to do with one page; what to drop, and when
+ * 3	stable_tree, unstable_tree, merge, rmap
+ * 2	node, mms, unshare, profit
+ * 1	item, record, page, vma, policy
+ * 0	state, trace, types.h
+ */
+#include <linux/export.h>
+#include <linux/ksm.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/rmap.h>
+
+#include "ksm/advice.h"
+#include "ksm/bury.h"
+#include "ksm/hotplug.h"
+#include "ksm/item.h"
+#include "ksm/ksmd.h"
+#include "ksm/mms.h"
+#include "ksm/node.h"
+#include "ksm/profit.h"
+#include "ksm/rmap.h"
+#include "ksm/sysfs.h"
+#include "ksm/vma.h"
+
+/* ------------------------------------------------------------------------ */
+/* What programs ask for.                                                   */
+
+/**
+ * ksm_madvise() - MADV_MERGEABLE and MADV_UNMERGEABLE
+ * @vma: a VMA of the range
+ * @start: first address, in @vma
+ * @end: address behind the last, in @vma
+ * @advice: one of the two
+ * @vm_flags: flags that the range shall have; edited, @vma itself is not
+ *
+ * Context: Process context; may sleep and fault. The caller holds the mmap lock
+ *	    for write.
+ * Return: 0, also for a range that cannot merge; -ENOMEM; -ERESTARTSYS. Then
+ *	   @vm_flags is as it was, and a part may be unmerged already.
+ */
+int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+		unsigned long end, int advice, unsigned long *vm_flags)
+{
+	switch (advice) {
+	case MADV_MERGEABLE:
+		return ksm_advice_set(vma, vm_flags);
+	case MADV_UNMERGEABLE:
+		return ksm_advice_clear(vma, start, end, vm_flags);
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(ksm_madvise);
+
+/**
+ * ksm_vma_flags() - flags of a VMA to be, in an mm that merges all it has
+ * @mm: the mm
+ * @file: the file that will be mapped, or NULL
+ * @vm_flags: the flags so far
+ *
+ * Asked before the VMA is made, so that it can be joined to a neighbour that
+ * has the flag.
+ *
+ * Context: Process context. The caller holds the mmap lock for write.
+ * Return: @vm_flags, with VM_MERGEABLE where that applies.
+ */
+vm_flags_t ksm_vma_flags(struct mm_struct *mm, const struct file *file,
+			 vm_flags_t vm_flags)
+{
+	if (test_bit(MMF_VM_MERGE_ANY, &mm->flags) && ksm_vma_may_merge(file, vm_flags))
+		vm_flags |= VM_MERGEABLE;
+	return vm_flags;
+}
+
+/**
+ * ksm_add_vma() - a new VMA stands
+ * @vma: the VMA
+ *
+ * Context: Process context; may sleep. The caller holds the mmap lock for write.
+ */
+void ksm_add_vma(struct vm_area_struct *vma)
+{
+	ksm_advice_settle(vma);
+}
+
+/**
+ * ksm_enable_merge_any() - prctl(PR_SET_MEMORY_MERGE, 1)
+ * @mm: the mm
+ *
+ * Context: Process context; may sleep. The caller holds the mmap lock for write.
+ * Return: 0 or -ENOMEM.
+ */
+int ksm_enable_merge_any(struct mm_struct *mm)
+{
+	return ksm_advice_set_all(mm);
+}
+
+/**
+ * ksm_disable_merge_any() - prctl(PR_SET_MEMORY_MERGE, 0)
+ * @mm: the mm
+ *
+ * Does nothing for an mm for which it was not enabled.
+ *
+ * Context: Process context; may sleep and fault. The caller holds the mmap lock
+ *	    for write.
+ * Return: 0; -ENOMEM or -ERESTARTSYS with nothing disabled.
+ */
+int ksm_disable_merge_any(struct mm_struct *mm)
+{
+	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
+		return 0;
+	return ksm_advice_clear_all(mm);
+}
+
+/**
+ * ksm_disable() - no KSM page in this mm any more, however it was asked for
+ * @mm: the mm
+ *
+ * Context: Process context; may sleep and fault. The caller holds the mmap lock
+ *	    for write.
+ * Return: 0; -ENOMEM or -ERESTARTSYS with nothing disabled.
+ */
+int ksm_disable(struct mm_struct *mm)
+{
+	mmap_assert_write_locked(mm);
+
+	return ksm_advice_clear_all(mm);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Life of an mm.                                                           */
+
+/**
+ * __ksm_fork() - register the child of a registered mm
+ * @mm: the child, its page tables copied
+ * @oldmm: the parent
+ *
+ * Best effort: a child without registration keeps the KSM pages it has, whom
+ * the parent's items lead to, and merges no others.
+ *
+ * Context: Process context; may sleep. The caller holds both mmap locks for
+ *	    write.
+ */
+void __ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+	ksm_mms_enter(mm);
+}
+
+/**
+ * __ksm_execve() - register the new mm of a program that merges all it has
+ * @mm: the new mm, still without VMAs
+ *
+ * Context: Process context; may sleep. The caller holds the mmap lock for write.
+ * Return: 0 or -ENOMEM, which fails the exec.
+ */
+int __ksm_execve(struct mm_struct *mm)
+{
+	return ksm_mms_enter(mm);
+}
+
+/**
+ * __ksm_exit() - an mm goes
+ * @mm: a registered mm
+ *
+ * On return KSM does not touch its page tables any more. That takes as long as
+ * a run of a few pages at the most; what was known of it is dropped later.
+ *
+ * Context: Process context; may sleep. The caller does not hold the mmap lock.
+ */
+void __ksm_exit(struct mm_struct *mm)
+{
+	enum ksm_leave left = ksm_mms_leave(mm);
+
+	if (left == KSM_LEAVE_BUSY) {
+		mmap_write_lock(mm);
+		mmap_write_unlock(mm);
+	}
+	if (left != KSM_LEAVE_DONE)
+		ksm_bury_soon();
+}
+
+/* ------------------------------------------------------------------------ */
+/* Pages under reclaim, migration, swap-in and memory failure.              */
+
+/**
+ * ksm_might_need_to_copy() - what to map for a page from the swap cache
+ * @folio: what was found there
+ * @vma: where it is to be mapped
+ * @addr: at which address
+ *
+ * Context: Process context; may sleep and allocate. The caller holds @folio's
+ *	    lock, and the mmap lock or @vma's.
+ * Return: @folio; a copy, locked, charged, dirty, uptodate and not mapped; NULL
+ *	   without memory; ERR_PTR(-EHWPOISON).
+ */
+struct folio *ksm_might_need_to_copy(struct folio *folio,
+				     struct vm_area_struct *vma, unsigned long addr)
+{
+	return ksm_rmap_swapin(folio, vma, addr);
+}
+
+/**
+ * rmap_walk_ksm() - visit every mapping of a KSM page
+ * @folio: the page
+ * @rwc: what to do there
+ *
+ * Context: Process context; see ksm_rmap_walk(). The caller holds @folio's lock.
+ */
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
+{
+	ksm_rmap_walk(folio, rwc);
+}
+
+#ifdef CONFIG_MEMORY_FAILURE
+/**
+ * collect_procs_ksm() - collect who maps a KSM page that has failed
+ * @folio: the folio
+ * @page: its page
+ * @to_kill: list to add to
+ * @force_early: whether to add tasks that did not ask to be told early
+ *
+ * Context: Process context; may sleep. The caller holds @folio's lock.
+ */
+void collect_procs_ksm(struct folio *folio, struct page *page,
+		       struct list_head *to_kill, int force_early)
+{
+	ksm_rmap_collect(folio, page, to_kill, force_early);
+}
+#endif
+
+#ifdef CONFIG_MIGRATION
+/**
+ * folio_migrate_ksm() - a page moves; if it is a KSM page, its node follows
+ * @newfolio: where it goes, its mapping set
+ * @folio: where it was, with mapping and swap cache flag still in place
+ *
+ * Context: The caller holds both folios' locks. Does not sleep.
+ */
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
+{
+	ksm_node_migrate(newfolio, folio);
+}
+#endif
+
+/**
+ * ksm_process_profit() - what KSM brings a process
+ * @mm: its mm
+ *
+ * Context: Any context.
+ * Return: Bytes; negative when it costs more than it brings.
+ */
+long ksm_process_profit(struct mm_struct *mm)
+{
+	return ksm_profit_of_mm(mm);
+}
+
+/* ------------------------------------------------------------------------ */
+
+static int __init ksm_init(void)
+{
+	int err;
+
+	err = ksm_item_init();
+	if (err)
+		return err;
+	err = ksm_node_init();
+	if (err)
+		goto exit_item;
+	err = ksm_mms_init();
+	if (err)
+		goto exit_node;
+	err = ksm_ksmd_start();
+	if (err)
+		goto exit_mms;
+	err = ksm_sysfs_init();
+	if (err)
+		goto stop_ksmd;
+	/* Last, and without undo: it is called from now on. */
+	ksm_hotplug_init();
+	return 0;
+
+stop_ksmd:
+	ksm_ksmd_stop();
+exit_mms:
+	ksm_mms_exit();
+exit_node:
+	ksm_node_exit();
+exit_item:
+	ksm_item_exit();
+	return err;
+}
+subsys_initcall(ksm_init);

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The thread, and the setters of what steers it.
+ *
+ * Owns the run state and the knobs. Does not know how users write them.
+ *
+ * Floor 6: knows scanning and unmerging.
+ */
+#include <linux/err.h>
+#include <linux/freezer.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/sched.h>
+#include <linux/swap.h>
+
+#include "ksmd.h"
+#include "mms.h"
+#include "scan.h"
+#include "state.h"
+#include "unmerge.h"
+
+static struct task_struct *ksmd_task;
+
+/* ------------------------------------------------------------------------ */
+/* The thread.                                                              */
+
+static bool may_scan(void)
+{
+	return READ_ONCE(ksm_state.run) == KSM_RUN_MERGE &&
+	       !READ_ONCE(ksm_state.offlining) && ksm_mms_populated();
+}
+
+static void scan_batch(void)
+{
+	/* Waits for all CPUs: not under the lock that hotplug takes. */
+	if (ksm_scan_at_start())
+		lru_add_drain_all();
+
+	mutex_lock(&ksm_pass_lock);
+	if (may_scan())
+		ksm_scan_batch(READ_ONCE(ksm_state.pages_to_scan));
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static void rest(void)
+{
+	unsigned int pace = READ_ONCE(ksm_state.pace);
+	unsigned int millisecs = READ_ONCE(ksm_state.sleep_millisecs);
+
+	if (!may_scan())
+		wait_event_freezable(ksm_work_wait,
+				     may_scan() || kthread_should_stop());
+	else if (millisecs)
+		wait_event_freezable_timeout(ksm_work_wait,
+					     pace != READ_ONCE(ksm_state.pace) ||
+					     kthread_should_stop(),
+					     msecs_to_jiffies(millisecs));
+	else
+		cond_resched();
+	try_to_freeze();
+}
+
+static int ksmd(void *unused)
+{
+	set_freezable();
+	set_user_nice(current, 5);
+
+	while (!kthread_should_stop()) {
+		if (may_scan())
+			scan_batch();
+		rest();
+	}
+	return 0;
+}
+
+/**
+ * ksm_ksmd_start() - start the thread
+ *
+ * Context: Boot.
+ * Return: 0 or -errno.
+ */
+int __init ksm_ksmd_start(void)
+{
+	ksmd_task = kthread_run(ksmd, NULL, "ksmd");
+	return PTR_ERR_OR_ZERO(ksmd_task);
+}
+
+/**
+ * ksm_ksmd_stop() - stop the thread again when the start fails
+ *
+ * Context: Boot.
+ */
+void __init ksm_ksmd_stop(void)
+{
+	kthread_stop(ksmd_task);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Steering it.                                                             */
+
+/**
+ * ksm_ksmd_set_run() - stop, merge, or stop and unmerge everything
+ * @run: a value of &enum ksm_run
+ *
+ * An unmerge that fails leaves KSM stopped.
+ *
+ * Context: Process context; for an unmerge long, killable, and it faults.
+ * Return: 0; -EINVAL; for an unmerge also -ENOMEM or -ERESTARTSYS.
+ */
+int ksm_ksmd_set_run(unsigned int run)
+{
+	int err = 0;
+
+	if (run > KSM_RUN_UNMERGE)
+		return -EINVAL;
+
+	mutex_lock(&ksm_pass_lock);
+	if (ksm_state.run != run) {
+		WRITE_ONCE(ksm_state.run, run);
+		if (run == KSM_RUN_UNMERGE)
+			err = ksm_unmerge_all();
+		if (err)
+			WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	}
+	mutex_unlock(&ksm_pass_lock);
+
+	ksm_state_wake();
+	return err;
+}
+
+/**
+ * ksm_ksmd_set_pages_to_scan() - set how many pages a batch reads
+ * @pages: their number; 0 reads none
+ *
+ * Context: Process context.
+ */
+void ksm_ksmd_set_pages_to_scan(unsigned int pages)
+{
+	WRITE_ONCE(ksm_state.pages_to_scan, pages);
+}
+
+/**
+ * ksm_ksmd_set_sleep_millisecs() - set the rest between two batches
+ * @millisecs: its length; 0 for none
+ *
+ * The rest that is under way ends.
+ *
+ * Context: Process context.
+ */
+void ksm_ksmd_set_sleep_millisecs(unsigned int millisecs)
+{
+	mutex_lock(&ksm_pass_lock);
+	WRITE_ONCE(ksm_state.sleep_millisecs, millisecs);
+	WRITE_ONCE(ksm_state.pace, ksm_state.pace + 1);
+	mutex_unlock(&ksm_pass_lock);
+	ksm_state_wake();
+}
+
+/**
+ * ksm_ksmd_set_offlining() - hold the scan off while memory goes away
+ * @offlining: whether it is going
+ *
+ * On return no batch is under way. Unmerging and reverse-map walks go on.
+ *
+ * Context: Process context; waits for a batch or an unmerge to end.
+ */
+void ksm_ksmd_set_offlining(bool offlining)
+{
+	mutex_lock(&ksm_pass_lock);
+	WRITE_ONCE(ksm_state.offlining, offlining);
+	mutex_unlock(&ksm_pass_lock);
+	if (!offlining)
+		ksm_state_wake();
+}
