@@ -80,8 +80,8 @@
  * 4	match, forget		what to do with one page; what to drop, and when
  * 3	stable_tree, unstable_tree, merge, rmap
  * 2	node, mms, unshare, profit
- * 1	item, record, page, vma, policy
- * 0	state, trace, types.h
+ * 1	item, record, page, policy
+ * 0	state, vma, trace, types.h
  */
 #include <linux/export.h>
 #include <linux/ksm.h>
@@ -268,7 +268,7 @@ void __ksm_exit(struct mm_struct *mm)
  *
  * Context: Process context; may sleep and allocate. The caller holds @folio's
  *	    lock, and the mmap lock or @vma's.
- * Return: @folio; a copy, locked, charged, dirty, uptodate and not mapped; NULL
+ * Return: @folio; a copy, locked, charged, dirty and not mapped; NULL
  *	   without memory; ERR_PTR(-EHWPOISON).
  */
 struct folio *ksm_might_need_to_copy(struct folio *folio,

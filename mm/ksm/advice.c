@@ -95,9 +95,9 @@ int ksm_advice_clear(struct vm_area_struct *vma, unsigned long start,
  */
 int ksm_advice_set_all(struct mm_struct *mm)
 {
+	VMA_ITERATOR(vmi, mm, 0);
 	struct vm_area_struct *vma;
 	int err;
-	VMA_ITERATOR(vmi, mm, 0);
 
 	mmap_assert_write_locked(mm);
 
@@ -125,9 +125,9 @@ int ksm_advice_set_all(struct mm_struct *mm)
  */
 int ksm_advice_clear_all(struct mm_struct *mm)
 {
+	VMA_ITERATOR(vmi, mm, 0);
 	struct vm_area_struct *vma;
 	int err;
-	VMA_ITERATOR(vmi, mm, 0);
 
 	mmap_assert_write_locked(mm);
 

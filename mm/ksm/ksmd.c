@@ -117,8 +117,10 @@ int ksm_ksmd_set_run(unsigned int run)
 	mutex_lock(&ksm_pass_lock);
 	if (ksm_state.run != run) {
 		WRITE_ONCE(ksm_state.run, run);
-		if (run == KSM_RUN_UNMERGE)
+		if (run == KSM_RUN_UNMERGE) {
 			err = ksm_unmerge_all();
+			ksm_scan_restart();
+		}
 		if (err)
 			WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 	}

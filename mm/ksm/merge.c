@@ -91,7 +91,7 @@ int ksm_merge_freeze(struct ksm_offer *offer)
 	struct vm_area_struct *vma = offer->vma;
 	struct mm_struct *mm = vma->vm_mm;
 	pte_t *ptep, old, new;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	int err = -EAGAIN;
 
 	mmap_assert_locked(mm);
@@ -157,7 +157,7 @@ int ksm_merge_replace(struct ksm_offer *offer, struct page *keep)
 	struct folio *kept = page_folio(keep);
 	struct vm_area_struct *vma = offer->vma;
 	struct mm_struct *mm = vma->vm_mm;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep;
 
 	mmap_assert_locked(mm);

@@ -281,7 +281,7 @@ void ksm_node_migrate(struct folio *dst, struct folio *src)
 		return;
 	WRITE_ONCE(node->pfn, folio_pfn(dst));
 	smp_wmb();	/* pairs with get_folio(): new pfn before the old mapping goes */
-	WRITE_ONCE(src->mapping, NULL);
+	WRITE_ONCE(src->mapping, mapping_of(NULL));
 }
 
 /* ------------------------------------------------------------------------ */

@@ -133,7 +133,7 @@ pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp)
 bool ksm_page_maybe_at(struct mm_struct *mm, unsigned long addr, unsigned long pfn)
 {
 	swp_entry_t entry;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep, pte;
 
 	ptep = ksm_page_map(mm, addr, &ptl);

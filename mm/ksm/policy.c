@@ -34,7 +34,7 @@ struct ksm_budget ksm_policy_budget(unsigned int pages)
  */
 bool ksm_policy_spend(struct ksm_budget *budget, unsigned int units)
 {
-	budget->left -= min(budget->left, (u64)units);
+	budget->left -= min_t(u64, budget->left, units);
 	return budget->left;
 }
 

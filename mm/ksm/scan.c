@@ -101,7 +101,7 @@ static bool collect_huge(struct run *run, struct vm_area_struct *vma, pmd_t *pmd
 			 unsigned long addr, unsigned long end)
 {
 	struct page *page = NULL;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 
 	ptl = pmd_trans_huge_lock(pmd, vma);
 	if (!ptl)
@@ -122,7 +122,7 @@ static int collect_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 {
 	struct run *run = walk->private;
 	unsigned long next;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep;
 
 	for (; addr != end; addr = next) {
@@ -156,8 +156,8 @@ static const struct mm_walk_ops collect_ops = {
 /* Walk from @addr up to the next run; to the end of the mm if there is none. */
 static void find_run(struct run *run, struct mm_struct *mm, unsigned long addr)
 {
-	struct vm_area_struct *vma;
 	VMA_ITERATOR(vmi, mm, addr);
+	struct vm_area_struct *vma;
 
 	run->nr = 0;
 	run->steps = 0;
@@ -441,14 +441,12 @@ void ksm_scan_batch(unsigned int pages)
 /**
  * ksm_scan_restart() - forget that a round was under way
  *
- * Context: Process context. The caller holds ksm_pass_lock and has emptied all
- *	    records.
+ * Context: Process context. The caller holds ksm_pass_lock.
  */
 void ksm_scan_restart(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
 	round.active = false;
-	ksm_unstable_reset();
 	WRITE_ONCE(ksm_counts.rounds, 0);
 }

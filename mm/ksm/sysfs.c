@@ -44,6 +44,7 @@ static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
 		err = ksm_ksmd_set_run(run);
 	return err ?: count;
 }
+
 KSM_RW(run);
 
 static ssize_t pages_to_scan_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -63,6 +64,7 @@ static ssize_t pages_to_scan_store(struct kobject *kobj, struct kobj_attribute *
 	ksm_ksmd_set_pages_to_scan(pages);
 	return count;
 }
+
 KSM_RW(pages_to_scan);
 
 static ssize_t sleep_millisecs_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -82,6 +84,7 @@ static ssize_t sleep_millisecs_store(struct kobject *kobj, struct kobj_attribute
 	ksm_ksmd_set_sleep_millisecs(millisecs);
 	return count;
 }
+
 KSM_RW(sleep_millisecs);
 
 /* ------------------------------------------------------------------------ */
@@ -92,6 +95,7 @@ static ssize_t pages_shared_show(struct kobject *kobj, struct kobj_attribute *at
 {
 	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.shared));
 }
+
 KSM_RO(pages_shared);
 
 static ssize_t pages_sharing_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -99,6 +103,7 @@ static ssize_t pages_sharing_show(struct kobject *kobj, struct kobj_attribute *a
 {
 	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.sharing));
 }
+
 KSM_RO(pages_sharing);
 
 static ssize_t pages_unshared_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -106,6 +111,7 @@ static ssize_t pages_unshared_show(struct kobject *kobj, struct kobj_attribute *
 {
 	return sysfs_emit(buf, "%ld\n", ksm_state_unshared());
 }
+
 KSM_RO(pages_unshared);
 
 static ssize_t pages_volatile_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -113,6 +119,7 @@ static ssize_t pages_volatile_show(struct kobject *kobj, struct kobj_attribute *
 {
 	return sysfs_emit(buf, "%ld\n", atomic_long_read(&ksm_counts.fickle));
 }
+
 KSM_RO(pages_volatile);
 
 static ssize_t pages_scanned_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -120,6 +127,7 @@ static ssize_t pages_scanned_show(struct kobject *kobj, struct kobj_attribute *a
 {
 	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.scanned));
 }
+
 KSM_RO(pages_scanned);
 
 static ssize_t full_scans_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -127,6 +135,7 @@ static ssize_t full_scans_show(struct kobject *kobj, struct kobj_attribute *attr
 {
 	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.rounds));
 }
+
 KSM_RO(full_scans);
 
 static ssize_t general_profit_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -134,6 +143,7 @@ static ssize_t general_profit_show(struct kobject *kobj, struct kobj_attribute *
 {
 	return sysfs_emit(buf, "%ld\n", ksm_profit_of_all());
 }
+
 KSM_RO(general_profit);
 
 static struct attribute *ksm_attrs[] = {

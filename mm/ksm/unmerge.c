@@ -13,7 +13,6 @@
 
 #include "forget.h"
 #include "mms.h"
-#include "scan.h"
 #include "state.h"
 #include "unmerge.h"
 #include "unshare.h"
@@ -25,11 +24,10 @@
 /* Unshare one stretch from *@addr, and move that on: ULONG_MAX is the end. */
 static int unshare_stretch(struct ksm_mm *km, unsigned long *addr)
 {
-	struct mm_struct *mm = ksm_mm_of(km);
+	VMA_ITERATOR(vmi, ksm_mm_of(km), *addr);
 	struct vm_area_struct *vma;
 	unsigned long start, end;
 	int err;
-	VMA_ITERATOR(vmi, mm, *addr);
 
 	for_each_vma(vmi, vma) {
 		if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
@@ -97,6 +95,5 @@ int ksm_unmerge_all(void)
 
 	ksm_forget_nodes();
 	ksm_mms_rewind();
-	ksm_scan_restart();
 	return 0;
 }

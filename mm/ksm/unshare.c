@@ -42,7 +42,7 @@ static int find_in_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 {
 	unsigned long *found = walk->private;
 	pte_t *first, *ptep;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	int ret = 0;
 
 	/* No table of PTEs: a huge page, or nothing. Neither holds KSM pages. */

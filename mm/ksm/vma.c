@@ -2,7 +2,7 @@
 /*
  * Which VMAs may take part.
  *
- * Floor 1: knows nobody.
+ * Floor 0: knows nobody.
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
