@@ -37,9 +37,9 @@ static int unmerge(struct vm_area_struct *vma, unsigned long start, unsigned lon
 	if (err)
 		return err;
 	km = ksm_mms_find(vma->vm_mm);
-	if (km)
-		ksm_forget_merged(km, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
-	return 0;
+	if (!km)
+		return 0;
+	return ksm_forget_merged(km, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
 }
 
 /**

@@ -25,20 +25,27 @@ static void bury(struct work_struct *work);
 static DECLARE_WORK(bury_work, bury);
 static DECLARE_DELAYED_WORK(sweep_work, sweep);
 
+/* Look at idle nodes again, as long as that ends some. */
 static void sweep(struct work_struct *work)
 {
-	mutex_lock(&ksm_pass_lock);
+	unsigned long before = ksm_node_count_idle(), left;
+
+	ksm_state_take_pass();
 	ksm_forget_idle(ULONG_MAX);
 	mutex_unlock(&ksm_pass_lock);
+
+	left = ksm_node_count_idle();
+	if (left && left < before)
+		queue_delayed_work(system_unbound_wq, &sweep_work, HZ);
 }
 
 static void bury(struct work_struct *work)
 {
 	struct ksm_mm *km;
 
-	mutex_lock(&ksm_pass_lock);
+	ksm_state_take_pass();
 	while ((km = ksm_mms_take_dead())) {
-		ksm_forget_range(km, 0, ULONG_MAX, KSM_FORGET_EMPTIED);
+		ksm_forget_all(km, KSM_FORGET_EMPTIED);
 		ksm_mms_free(km);
 		cond_resched();
 	}

@@ -12,7 +12,7 @@
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 
 #include <trace/events/ksm.h>
 
@@ -28,42 +28,44 @@
 /* ------------------------------------------------------------------------ */
 /* Items.                                                                   */
 
-/* End a merged item. False if it must stay for now. */
+/* May a walk that is to find @item's mapping still come? */
+static bool is_needed(struct ksm_item *item, unsigned long pfn, enum ksm_forget how)
+{
+	enum ksm_page_place place;
+
+	if (how == KSM_FORGET_EMPTIED)
+		return false;
+	place = ksm_page_look(ksm_mm_of(item->owner), ksm_item_addr(item), pfn);
+	return place == KSM_PAGE_HERE ||
+	       (place == KSM_PAGE_AWAY && how == KSM_FORGET_CHANGED);
+}
+
+/* End a merged item, or an orphan. False if it must stay for now. */
 static bool forget_merged(struct ksm_item *item, enum ksm_forget how)
 {
 	struct mm_struct *mm = ksm_mm_of(item->owner);
-	bool wait = how != KSM_FORGET_CHANGED;
+	struct folio *folio = NULL;
 	unsigned long pfn = 0;
-	struct folio *folio;
-	bool ours;
+	bool ends = true, ours;
 
-	switch (ksm_node_lock(item, wait, &folio)) {
-	case KSM_PEEK_OK:
-		break;
-	case KSM_PEEK_BUSY:
+	if (ksm_node_lock(item, how != KSM_FORGET_CHANGED, &folio) == KSM_PEEK_BUSY)
 		return false;
-	default:
-		folio = NULL;
-	}
 	if (folio) {
 		pfn = folio_pfn(folio);
-		if (how == KSM_FORGET_CHANGED &&
-		    ksm_page_maybe_at(mm, ksm_item_addr(item), pfn)) {
-			folio_unlock(folio);
-			folio_put(folio);
-			return false;
-		}
+		ends = !is_needed(item, pfn, how);
 	}
-	trace_ksm_remove_rmap_item(pfn, item, mm);
-	ksm_record_erase(item->owner, item->index);
-	ours = ksm_node_unlink(item, folio);
+	if (ends) {
+		trace_ksm_remove_rmap_item(pfn, item, mm);
+		ksm_record_erase(item->owner, item->index);
+		ours = ksm_node_unlink(item, folio);
+	}
 	if (folio) {
 		folio_unlock(folio);
 		folio_put(folio);
 	}
-	if (ours)
+	if (ends && ours)
 		ksm_item_free(item);
-	return true;
+	return ends;
 }
 
 static bool forget_item(struct ksm_item *item, enum ksm_forget how)
@@ -85,8 +87,8 @@ static bool forget_item(struct ksm_item *item, enum ksm_forget how)
  * @how: what the caller knows of its page tables
  *
  * Context: Process context; takes folio locks, and waits for them unless @how
- *	    is KSM_FORGET_CHANGED, which needs the mmap lock. The caller owns
- *	    @km's records.
+ *	    is KSM_FORGET_CHANGED. Without the mmap lock only KSM_FORGET_EMPTIED
+ *	    is allowed. The caller owns @km's records.
  * Return: true if nothing is known of the page now; false if it is a KSM page
  *	   that is there after all, or may be, or could not be locked.
  */
@@ -103,26 +105,53 @@ bool ksm_forget_page(struct ksm_mm *km, unsigned long index, enum ksm_forget how
 }
 
 /**
- * ksm_forget_range() - forget what is known of a range
+ * ksm_forget_range() - forget what is known of a range, or begin to
  * @km: the mm
- * @first: first page number
+ * @first: first page number; set to where to go on
  * @last: last page number
  * @how: what the caller knows of its page tables
+ * @most: how many entries to go through; less those that were
  *
  * Takes time by what is known, not by the size of the range.
  *
- * Context: As for ksm_forget_page(); reschedules.
+ * Context: As for ksm_forget_page().
+ * Return: true when it is through; false when @most was used up first.
  */
-void ksm_forget_range(struct ksm_mm *km, unsigned long first, unsigned long last,
-		      enum ksm_forget how)
+bool ksm_forget_range(struct ksm_mm *km, unsigned long *first, unsigned long last,
+		      enum ksm_forget how, unsigned int *most)
 {
 	unsigned long index;
 	void *entry;
 
-	xa_for_each_range(&km->records, index, entry, first, last) {
+	xa_for_each_range(&km->records, index, entry, *first, last) {
+		if (!*most)
+			return false;
+		--*most;
+		ksm_forget_page(km, index, how);
+		*first = index + 1;
+	}
+	*first = last + 1;
+	return true;
+}
+
+/**
+ * ksm_forget_all() - forget what is known of an mm
+ * @km: the mm
+ * @how: what the caller knows of its page tables
+ *
+ * Context: As for ksm_forget_page(); reschedules.
+ * Return: true when nothing is left.
+ */
+bool ksm_forget_all(struct ksm_mm *km, enum ksm_forget how)
+{
+	unsigned long index;
+	void *entry;
+
+	xa_for_each(&km->records, index, entry) {
 		ksm_forget_page(km, index, how);
 		cond_resched();
 	}
+	return xa_empty(&km->records);
 }
 
 /**
@@ -135,17 +164,21 @@ void ksm_forget_range(struct ksm_mm *km, unsigned long first, unsigned long last
  * costs the program that unmerges it nothing.
  *
  * Context: As for ksm_forget_page() with KSM_FORGET_EMPTIED; reschedules.
+ * Return: 0; -ERESTARTSYS when a signal ended it early.
  */
-void ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last)
+int ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last)
 {
 	struct ksm_item *item;
 	unsigned long index = first;
 
 	for (item = xa_find(&km->records, &index, last, KSM_RECORD_ITEM); item;
 	     item = xa_find_after(&km->records, &index, last, KSM_RECORD_ITEM)) {
+		if (signal_pending(current))
+			return -ERESTARTSYS;
 		forget_item(item, KSM_FORGET_EMPTIED);
 		cond_resched();
 	}
+	return 0;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -25,7 +25,7 @@ static int on_memory_change(struct notifier_block *self, unsigned long action,
 		break;
 	case MEM_OFFLINE:
 		/* Before anybody can look at a struct page that is not there. */
-		mutex_lock(&ksm_pass_lock);
+		ksm_state_take_pass();
 		ksm_forget_pfns(range->start_pfn,
 				range->start_pfn + range->nr_pages - 1);
 		mutex_unlock(&ksm_pass_lock);

@@ -27,6 +27,7 @@ static struct task_struct *ksmd_task;
 static bool may_scan(void)
 {
 	return READ_ONCE(ksm_state.run) == KSM_RUN_MERGE &&
+	       READ_ONCE(ksm_state.pages_to_scan) &&
 	       !READ_ONCE(ksm_state.offlining) && ksm_mms_populated();
 }
 
@@ -44,7 +45,7 @@ static void scan_batch(void)
 
 static void rest(void)
 {
-	unsigned int pace = READ_ONCE(ksm_state.pace);
+	int pace = atomic_read(&ksm_state.pace);
 	unsigned int millisecs = READ_ONCE(ksm_state.sleep_millisecs);
 
 	if (!may_scan())
@@ -52,7 +53,7 @@ static void rest(void)
 				     may_scan() || kthread_should_stop());
 	else if (millisecs)
 		wait_event_freezable_timeout(ksm_work_wait,
-					     pace != READ_ONCE(ksm_state.pace) ||
+					     pace != atomic_read(&ksm_state.pace) ||
 					     kthread_should_stop(),
 					     msecs_to_jiffies(millisecs));
 	else
@@ -114,15 +115,16 @@ int ksm_ksmd_set_run(unsigned int run)
 	if (run > KSM_RUN_UNMERGE)
 		return -EINVAL;
 
-	mutex_lock(&ksm_pass_lock);
+	ksm_state_take_pass();
 	if (ksm_state.run != run) {
 		WRITE_ONCE(ksm_state.run, run);
 		if (run == KSM_RUN_UNMERGE) {
 			err = ksm_unmerge_all();
-			ksm_scan_restart();
+			if (err)
+				WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+			else
+				ksm_scan_restart();
 		}
-		if (err)
-			WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 	}
 	mutex_unlock(&ksm_pass_lock);
 
@@ -132,13 +134,14 @@ int ksm_ksmd_set_run(unsigned int run)
 
 /**
  * ksm_ksmd_set_pages_to_scan() - set how many pages a batch reads
- * @pages: their number; 0 reads none
+ * @pages: their number; with 0 ksmd waits
  *
  * Context: Process context.
  */
 void ksm_ksmd_set_pages_to_scan(unsigned int pages)
 {
 	WRITE_ONCE(ksm_state.pages_to_scan, pages);
+	ksm_state_wake();
 }
 
 /**
@@ -151,10 +154,8 @@ void ksm_ksmd_set_pages_to_scan(unsigned int pages)
  */
 void ksm_ksmd_set_sleep_millisecs(unsigned int millisecs)
 {
-	mutex_lock(&ksm_pass_lock);
 	WRITE_ONCE(ksm_state.sleep_millisecs, millisecs);
-	WRITE_ONCE(ksm_state.pace, ksm_state.pace + 1);
-	mutex_unlock(&ksm_pass_lock);
+	atomic_inc(&ksm_state.pace);
 	ksm_state_wake();
 }
 
@@ -168,7 +169,7 @@ void ksm_ksmd_set_sleep_millisecs(unsigned int millisecs)
  */
 void ksm_ksmd_set_offlining(bool offlining)
 {
-	mutex_lock(&ksm_pass_lock);
+	ksm_state_take_pass();
 	WRITE_ONCE(ksm_state.offlining, offlining);
 	mutex_unlock(&ksm_pass_lock);
 	if (!offlining)

@@ -62,6 +62,12 @@ static int join_locked(struct ksm_offer *offer, struct ksm_node *node,
 		return err;
 	if (ksm_page_compare(offer->page, &keep->page))
 		return -EAGAIN;
+	/*
+	 * While it had a single mapping, MADV_FREE may have cleaned it, and
+	 * reclaim would throw it away. Now others rely on it.
+	 */
+	if (!folio_test_swapcache(keep))
+		folio_mark_dirty(keep);
 	return join_frozen(offer, node, &keep->page);
 }
 
@@ -217,33 +223,47 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 	return err ? KSM_MATCH_FAILED : KSM_MATCH_MERGED;
 }
 
+/* Merge with a candidate that looks equal. */
+static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin)
+{
+	if (is_large(offer->page))
+		return KSM_MATCH_LARGE;
+	if (is_large(twin->page) && ksm_merge_split(twin->page))
+		return KSM_MATCH_FAILED;
+	pair(offer, twin);
+	/* The page may be a KSM page now though its twin got away. */
+	return offer->item->kind == KSM_ITEM_MERGED ? KSM_MATCH_MERGED :
+						      KSM_MATCH_FAILED;
+}
+
 /* Look among this round's candidates; become one if there is no twin. */
 static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 {
 	struct ksm_offer twin = { };
-	enum ksm_match match = KSM_MATCH_FAILED;
+	enum ksm_match match;
+	int tries = 2;
 
 	if (take_item(offer))
 		return KSM_MATCH_FAILED;
 
-	switch (ksm_unstable_seek(offer, hash, &twin)) {
-	case KSM_FOUND_NONE:
-		return KSM_MATCH_WAITING;
-	case KSM_FOUND_TWIN:
-		break;
-	default:
-		return KSM_MATCH_FAILED;
-	}
-
-	if (is_large(offer->page)) {
-		match = KSM_MATCH_LARGE;
-	} else if (!is_large(twin.page) || !ksm_merge_split(twin.page)) {
-		pair(offer, &twin);
-		/* The page may be a KSM page now though its twin got away. */
-		if (offer->item->kind == KSM_ITEM_MERGED)
-			match = KSM_MATCH_MERGED;
-	}
-	ksm_unstable_release(offer, &twin);
+	do {
+		switch (ksm_unstable_seek(offer, hash, &twin)) {
+		case KSM_FOUND_NONE:
+			return KSM_MATCH_WAITING;
+		case KSM_FOUND_TWIN:
+			break;
+		default:
+			return KSM_MATCH_FAILED;
+		}
+		match = match_twin(offer, &twin);
+		/*
+		 * One of the two is in use. Take the other's place in the tree,
+		 * or a page that is pinned for good would keep its equals apart.
+		 */
+		if (match == KSM_MATCH_FAILED)
+			ksm_unstable_remove(twin.item);
+		ksm_unstable_release(offer, &twin);
+	} while (match == KSM_MATCH_FAILED && --tries);
 	return match;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a merge does to page tables: freeze a page, replace a page, split a huge
- * page. Each either does all of it or leaves everything as it was.
+ * page. Each does all of it or nothing. A page that was frozen for a merge which
+ * then fails stays so; the next write takes it back.
  *
  * Frozen means: mapped read-only, clean, not exclusive, and nobody holds a
  * reference by which it could be written. While its folio lock is held, too, a

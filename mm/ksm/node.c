@@ -279,7 +279,8 @@ void ksm_node_migrate(struct folio *dst, struct folio *src)
 
 	if (!node)
 		return;
-	WRITE_ONCE(node->pfn, folio_pfn(dst));
+	/* Pairs with get_folio(): content and mapping of the new page before its pfn. */
+	smp_store_release(&node->pfn, folio_pfn(dst));
 	smp_wmb();	/* pairs with get_folio(): new pfn before the old mapping goes */
 	WRITE_ONCE(src->mapping, mapping_of(NULL));
 }
@@ -344,14 +345,26 @@ static void detach(struct ksm_item *item)
 	item->kind = KSM_ITEM_ORPHAN;
 }
 
-static bool has_anchor(struct ksm_node *node, const struct ksm_item *like)
+/*
+ * Is an anchor for @like worth having? Not if one with the same key is among
+ * the latest, nor if there are as many as mappings: then one of them must have
+ * outlived its mapping, and some other way leads to this one.
+ */
+static bool wants_anchor(struct ksm_node *node, struct folio *folio,
+			 struct ksm_item *like)
 {
+	unsigned int latest = 16;
 	struct ksm_item *anchor;
 
-	hlist_for_each_entry(anchor, &node->anchors, link)
+	if (node->nr_anchors >= folio_mapcount(folio))
+		return false;
+	hlist_for_each_entry(anchor, &node->anchors, link) {
 		if (anchor->anon_vma == like->anon_vma && anchor->pgoff == like->pgoff)
-			return true;
-	return false;
+			return false;
+		if (!--latest)
+			break;
+	}
+	return ksm_item_leads_elsewhere(like);
 }
 
 /**
@@ -374,8 +387,7 @@ bool ksm_node_unlink(struct ksm_item *item, struct folio *folio)
 
 	VM_WARN_ON_ONCE(folio && !folio_test_locked(folio));
 
-	anchor = node && folio_mapped(folio) && !has_anchor(node, item) &&
-		 ksm_item_leads_elsewhere(item);
+	anchor = node && wants_anchor(node, folio, item);
 
 	spin_lock(&ksm_link_lock);
 	if (item->kind == KSM_ITEM_MERGED)
@@ -386,6 +398,7 @@ bool ksm_node_unlink(struct ksm_item *item, struct folio *folio)
 		item->kind = KSM_ITEM_ANCHOR;
 		item->owner = NULL;
 		hlist_add_head(&item->link, &node->anchors);
+		node->nr_anchors++;
 	}
 	spin_unlock(&ksm_link_lock);
 	return !anchor;

@@ -52,13 +52,13 @@ core_initcall(seed);
  * @page: a page found in a page table; NULL for none
  *
  * Context: The caller holds the PTL or a reference.
- * Return: true for anonymous memory that the kernel manages.
+ * Return: true for anonymous memory that the kernel manages and may read.
  */
 bool ksm_page_may_merge(const struct page *page)
 {
 	const struct folio *folio;
 
-	if (!page || is_zone_device_page(page))
+	if (!page || is_zone_device_page(page) || PageHWPoison(page))
 		return false;
 	folio = page_folio(page);
 	return folio_test_anon(folio);
@@ -105,7 +105,8 @@ struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
  * @addr: the address
  * @ptlp: set to the lock
  *
- * Context: The caller holds @mm's mmap lock and knows that it is not exiting.
+ * Context: The caller holds @mm's mmap lock, knows that it is not exiting, and
+ *	    has found a VMA there under the same hold of the lock.
  * Return: The PTE, to be given back by pte_unmap_unlock(); NULL where there is
  *	   no table of PTEs, a huge page among the reasons.
  */
@@ -120,34 +121,42 @@ pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp)
 }
 
 /**
- * ksm_page_maybe_at() - may an address still lead to a page?
+ * ksm_page_look() - is a page where it is thought to be?
  * @mm: the mm
  * @addr: the address
  * @pfn: the page
  *
+ * Page tables may be entered only below a VMA that offers pages: munmap frees
+ * those of a VMA that has left the tree with the mmap lock held for read, and a
+ * table of hugetlb or of a device is none of PTEs.
+ *
  * Context: Process context. The caller holds @mm's mmap lock and @pfn's folio
  *	    lock.
- * Return: true if the PTE maps @pfn, or holds a swap or migration entry behind
- *	   which it can be.
+ * Return: See &enum ksm_page_place.
  */
-bool ksm_page_maybe_at(struct mm_struct *mm, unsigned long addr, unsigned long pfn)
+enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
+				  unsigned long pfn)
 {
-	swp_entry_t entry;
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
 	spinlock_t *ptl;	/* of the page table */
+	swp_entry_t entry;
 	pte_t *ptep, pte;
 
+	if (!vma || !ksm_vma_offers(vma))
+		return KSM_PAGE_ELSEWHERE;
 	ptep = ksm_page_map(mm, addr, &ptl);
 	if (!ptep)
-		return false;
+		return KSM_PAGE_ELSEWHERE;
 	pte = ptep_get(ptep);
 	pte_unmap_unlock(ptep, ptl);
 
 	if (pte_present(pte))
-		return pte_pfn(pte) == pfn;
+		return pte_pfn(pte) == pfn ? KSM_PAGE_HERE : KSM_PAGE_ELSEWHERE;
 	if (pte_none(pte))
-		return false;
+		return KSM_PAGE_ELSEWHERE;
 	entry = pte_to_swp_entry(pte);
-	return !non_swap_entry(entry) || is_migration_entry(entry);
+	return !non_swap_entry(entry) || is_migration_entry(entry) ?
+		KSM_PAGE_AWAY : KSM_PAGE_ELSEWHERE;
 }
 
 /* ------------------------------------------------------------------------ */

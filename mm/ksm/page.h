@@ -4,11 +4,19 @@
 
 #include <linux/mm.h>
 
+/* What is found at the address of a page. */
+enum ksm_page_place {
+	KSM_PAGE_HERE,		/* it is mapped there */
+	KSM_PAGE_AWAY,		/* a swap or migration entry, behind which it may be */
+	KSM_PAGE_ELSEWHERE,	/* something else, or nothing */
+};
+
 bool ksm_page_may_merge(const struct page *page);
 struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
 			   struct vm_area_struct **vmap);
 pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp);
-bool ksm_page_maybe_at(struct mm_struct *mm, unsigned long addr, unsigned long pfn);
+enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
+				  unsigned long pfn);
 u64 ksm_page_hash(struct page *page);
 int ksm_page_compare(struct page *a, struct page *b);
 

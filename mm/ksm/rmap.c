@@ -23,6 +23,9 @@
 #include "rmap.h"
 #include "state.h"
 
+/* Items that a swap-in asks for the way before it makes a copy. */
+#define SWAPIN_ITEMS	256
+
 /* ------------------------------------------------------------------------ */
 /* Who maps a page.                                                         */
 
@@ -80,9 +83,12 @@ void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
 	struct ksm_node *node = ksm_node_of(folio);
 	struct ksm_item *item;
 
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
-
-	if (!node)
+	/*
+	 * Who takes the lock only for KSM pages may have asked before this was
+	 * one. Without it the lists do not stand still; what such a walk looks
+	 * for, young PTEs, it finds next time.
+	 */
+	if (!node || !folio_test_locked(folio))
 		return;
 	hlist_for_each_entry(item, &node->items, link)
 		if (!walk_item(folio, item, rwc))
@@ -172,6 +178,26 @@ void ksm_rmap_collect(struct folio *folio, struct page *page,
 /* What a swap-in may map.                                                  */
 
 /*
+ * Does one of the first items on a list lead there? A copy is always right, so
+ * a page that very many map need not be asked about all of them each time one
+ * of them comes back.
+ */
+static bool some_lead_to(struct hlist_head *items, struct vm_area_struct *vma,
+			 unsigned long addr)
+{
+	unsigned int most = SWAPIN_ITEMS;
+	struct ksm_item *item;
+
+	hlist_for_each_entry(item, items, link) {
+		if (ksm_item_leads_to(item, vma, addr))
+			return true;
+		if (!--most)
+			break;
+	}
+	return false;
+}
+
+/*
  * A KSM page that is still in the swap cache may be mapped again where a walk
  * will find it; not where merging has been ended since, or is being ended.
  */
@@ -179,18 +205,12 @@ static bool ksm_fits(struct folio *folio, struct vm_area_struct *vma,
 		     unsigned long addr)
 {
 	struct ksm_node *node = ksm_node_of(folio);
-	struct ksm_item *item;
 
 	if (!node || !(vma->vm_flags & VM_MERGEABLE) ||
 	    READ_ONCE(ksm_state.run) == KSM_RUN_UNMERGE)
 		return false;
-	hlist_for_each_entry(item, &node->items, link)
-		if (ksm_item_leads_to(item, vma, addr))
-			return true;
-	hlist_for_each_entry(item, &node->anchors, link)
-		if (ksm_item_leads_to(item, vma, addr))
-			return true;
-	return false;
+	return some_lead_to(&node->items, vma, addr) ||
+	       some_lead_to(&node->anchors, vma, addr);
 }
 
 /*

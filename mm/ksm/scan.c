@@ -39,6 +39,9 @@
 
 #define RUN_PAGES	64
 
+/* Entries to forget under one hold of the mmap lock. */
+#define FORGET_AT_ONCE	64
+
 /* A page of a run. Neighbours of one folio share one reference. */
 struct found {
 	struct page	*page;
@@ -108,10 +111,11 @@ static bool collect_huge(struct run *run, struct vm_area_struct *vma, pmd_t *pmd
 		return false;
 	if (pmd_present(*pmd))
 		page = vm_normal_page_pmd(vma, addr, *pmd);
-	if (ksm_page_may_merge(page)) {
+	if (page) {
 		page += (addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
 		for (; addr != end; page++, addr += PAGE_SIZE)
-			add_page(run, page, addr);
+			if (ksm_page_may_merge(page))
+				add_page(run, page, addr);
 	}
 	spin_unlock(ptl);
 	return true;
@@ -256,6 +260,17 @@ static bool meet_page(struct ksm_offer *offer, enum ksm_match *match)
 /* ------------------------------------------------------------------------ */
 /* A run.                                                                   */
 
+/*
+ * Forget what is recorded before page number @end, where the walk found nothing.
+ * False if there is so much of it that the lock must be given up first.
+ */
+static bool forget_gap(struct ksm_mm *km, unsigned long *seen, unsigned long end,
+		       unsigned int *most)
+{
+	return *seen >= end ||
+	       ksm_forget_range(km, seen, end - 1, KSM_FORGET_CHANGED, most);
+}
+
 /* The reference of page @i goes to its successor, if they share the folio. */
 static void pass_on(struct run *run, unsigned int i)
 {
@@ -270,16 +285,21 @@ static void pass_on(struct run *run, unsigned int i)
 		put_page(this->page);
 }
 
-/* End the run behind page @i: it goes on there with a new one. */
-static void cut_short(struct run *run, unsigned int i)
+/* End the run before page @i: it goes on at @end with a new one. */
+static void cut_at(struct run *run, unsigned int i, unsigned long end)
 {
 	unsigned int rest;
 
-	for (rest = i + 1; rest < run->nr; rest++)
+	for (rest = i; rest < run->nr; rest++)
 		if (run->pages[rest].referenced)
 			put_page(run->pages[rest].page);
-	run->nr = i + 1;
-	run->end = run->pages[i].addr + PAGE_SIZE;
+	run->nr = i;
+	run->end = end;
+}
+
+static void cut_behind(struct run *run, unsigned int i)
+{
+	cut_at(run, i + 1, run->pages[i].addr + PAGE_SIZE);
 }
 
 /* Read one page of the run. */
@@ -306,15 +326,21 @@ static bool scan_page(struct ksm_mm *km, struct run *run, unsigned int i)
 	 * ends here. Once more is enough: the folio is small then, or cannot
 	 * be split now.
 	 */
-	cut_short(run, i);
+	cut_behind(run, i);
 	if (!ksm_merge_split(offer.page))
 		meet_page(&offer, &match);
 	return true;
 }
 
+/* Somebody else needs the thread or the lock. */
+static bool must_end(void)
+{
+	return freezing(current) || ksm_state_pass_wanted();
+}
+
 static bool must_yield(struct ksm_mm *km)
 {
-	return READ_ONCE(km->exiting) || need_resched() || freezing(current) ||
+	return READ_ONCE(km->exiting) || need_resched() || must_end() ||
 	       mmap_lock_is_contended(ksm_mm_of(km));
 }
 
@@ -323,26 +349,27 @@ static bool scan_run(struct ksm_mm *km, struct run *run, struct ksm_budget *budg
 {
 	unsigned long seen = km->next >> PAGE_SHIFT;
 	bool more = ksm_policy_spend(budget, run->steps);
+	unsigned int i, most = FORGET_AT_ONCE;
 	unsigned long index;
-	unsigned int i;
 
 	for (i = 0; i < run->nr; i++) {
 		index = run->pages[i].addr >> PAGE_SHIFT;
-		if (seen < index)
-			ksm_forget_range(km, seen, index - 1, KSM_FORGET_CHANGED);
+		if (!forget_gap(km, &seen, index, &most)) {
+			cut_at(run, i, seen << PAGE_SHIFT);
+			break;
+		}
 		seen = index + 1;
 
 		more = ksm_policy_spend(budget,
 					scan_page(km, run, i) ? KSM_BUDGET_READ : 1);
 		if (!more || must_yield(km))
-			cut_short(run, i);
+			cut_behind(run, i);
 		pass_on(run, i);
 	}
-	index = run->end >> PAGE_SHIFT;
-	if (seen < index)
-		ksm_forget_range(km, seen, index - 1, KSM_FORGET_CHANGED);
+	if (!forget_gap(km, &seen, run->end >> PAGE_SHIFT, &most))
+		run->end = seen << PAGE_SHIFT;
 	km->next = run->end;
-	return more;
+	return ksm_policy_spend(budget, FORGET_AT_ONCE - most) && more;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -369,7 +396,7 @@ static bool scan_mm(struct ksm_mm *km, struct ksm_budget *budget)
 			km->next = 0;
 			return true;
 		}
-		if (freezing(current))
+		if (must_end())
 			return false;
 		cond_resched();
 	}
@@ -410,7 +437,8 @@ bool ksm_scan_at_start(void)
  * ksm_scan_batch() - go on with the round, or begin one
  * @pages: how many pages to read
  *
- * Ends early at the end of the round, or when the thread is to be frozen.
+ * Ends early at the end of the round, when the thread is to be frozen, or when
+ * somebody waits for the lock.
  *
  * Context: ksmd. The caller holds ksm_pass_lock.
  */
@@ -422,11 +450,9 @@ void ksm_scan_batch(unsigned int pages)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	if (!budget.left)
-		return;
 	if (!round.active)
 		begin_round();
-	while (done && budget.left && !freezing(current)) {
+	while (done && budget.left && !must_end()) {
 		km = ksm_mms_next();
 		if (!km) {
 			end_round();
@@ -434,6 +460,9 @@ void ksm_scan_batch(unsigned int pages)
 		}
 		done = scan_mm(km, &budget);
 		ksm_mms_put(km, !done);
+		/* To find nothing is not free either. */
+		ksm_policy_spend(&budget, 1);
+		cond_resched();
 	}
 	ksm_forget_idle(pages);
 }

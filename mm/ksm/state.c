@@ -22,6 +22,7 @@ struct ksm_counts ksm_counts;
 
 /* Outermost: held for a batch, an unmerge of everything, a burial. */
 DEFINE_MUTEX(ksm_pass_lock);
+static atomic_t pass_wanted;
 
 /* Leaf: which item belongs to which node, and the counters of that. */
 DEFINE_SPINLOCK(ksm_link_lock);
@@ -39,6 +40,32 @@ DECLARE_WAIT_QUEUE_HEAD(ksm_work_wait);
 void ksm_state_wake(void)
 {
 	wake_up_interruptible(&ksm_work_wait);
+}
+
+/**
+ * ksm_state_take_pass() - take ksm_pass_lock from a batch
+ *
+ * A batch can be as long as somebody has set pages_to_scan; it ends early for
+ * us.
+ *
+ * Context: Process context; sleeps.
+ */
+void ksm_state_take_pass(void)
+{
+	atomic_inc(&pass_wanted);
+	mutex_lock(&ksm_pass_lock);
+	atomic_dec(&pass_wanted);
+}
+
+/**
+ * ksm_state_pass_wanted() - shall a batch end?
+ *
+ * Context: Any context. A hint.
+ * Return: true if somebody waits in ksm_state_take_pass().
+ */
+bool ksm_state_pass_wanted(void)
+{
+	return atomic_read(&pass_wanted);
 }
 
 /**

@@ -21,14 +21,14 @@ enum ksm_run {
  * @offlining: memory is going away, do not scan (to change: ksm_pass_lock)
  * @pages_to_scan: pages read in a batch
  * @sleep_millisecs: rest between two batches
- * @pace: grows when ksmd must not sleep on
+ * @pace: grows when ksmd must not rest on
  */
 struct ksm_state {
 	unsigned int	run;
 	bool		offlining;
 	unsigned int	pages_to_scan;
 	unsigned int	sleep_millisecs;
-	unsigned int	pace;
+	atomic_t	pace;
 };
 
 /**
@@ -62,6 +62,8 @@ extern spinlock_t ksm_link_lock;
 extern wait_queue_head_t ksm_work_wait;
 
 void ksm_state_wake(void);
+void ksm_state_take_pass(void);
+bool ksm_state_pass_wanted(void);
 long ksm_state_unshared(void);
 
 #endif /* _MM_KSM_STATE_H */

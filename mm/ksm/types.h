@@ -114,6 +114,7 @@ enum ksm_node_place {
  * @anchors: items without owner (F and L alike)
  * @idle: place in the list of nodes without items (L)
  * @nr_items: length of @items (L)
+ * @nr_anchors: length of @anchors (F and L)
  * @place: which of @rb and @aside is in use, if any (S)
  *
  * A node holds no reference to its page. folio->mapping points back here, and
@@ -130,6 +131,7 @@ struct ksm_node {
 	struct hlist_head	anchors;
 	struct list_head	idle;
 	unsigned int		nr_items;
+	unsigned int		nr_anchors;
 	enum ksm_node_place	place;
 };
 

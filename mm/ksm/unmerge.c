@@ -21,6 +21,9 @@
 /* Bytes to go through before the mmap lock is offered to others. */
 #define STRETCH		(64UL << 20)
 
+/* Entries to forget before somebody is asked whether he waits for the lock. */
+#define FORGET_AT_ONCE	64
+
 /* Unshare one stretch from *@addr, and move that on: ULONG_MAX is the end. */
 static int unshare_stretch(struct ksm_mm *km, unsigned long *addr)
 {
@@ -42,27 +45,60 @@ static int unshare_stretch(struct ksm_mm *km, unsigned long *addr)
 	return 0;
 }
 
+/* How far the unmerge of an mm has come. */
+struct progress {
+	unsigned long	addr;	/* to unshare from; ULONG_MAX: all is */
+	unsigned long	first;	/* page number to forget from */
+	bool		again;	/* it is the second time */
+};
+
+/* Forget one stretch, and more as long as nobody waits for the mmap lock. */
+static bool forget_stretch(struct ksm_mm *km, struct progress *at)
+{
+	enum ksm_forget how = at->again ? KSM_FORGET_EMPTIED : KSM_FORGET_UNSHARED;
+	unsigned int most;
+	bool through;
+
+	do {
+		most = FORGET_AT_ONCE;
+		through = ksm_forget_range(km, &at->first, ULONG_MAX, how, &most);
+	} while (!through && !need_resched() &&
+		 !mmap_lock_is_contended(ksm_mm_of(km)));
+	return through;
+}
+
+/* One step of unmerging an mm: 1 when the next is due, 0 at the end, -errno. */
+static int unmerge_step(struct ksm_mm *km, struct progress *at)
+{
+	if (at->addr != ULONG_MAX)
+		return unshare_stretch(km, &at->addr) ?: 1;
+	if (!forget_stretch(km, at))
+		return 1;
+	km->next = 0;
+	if (xa_empty(&km->records))
+		return 0;
+	/*
+	 * A swap-in that was under way when the run state changed has mapped a
+	 * KSM page behind us. Those that began since make a copy, so once more
+	 * is enough; what is still there then is poisoned and cannot be copied.
+	 */
+	*at = (struct progress) { .again = true };
+	return 1;
+}
+
 static int unmerge_mm(struct ksm_mm *km)
 {
 	struct mm_struct *mm = ksm_mm_of(km);
-	unsigned long addr = 0;
-	int err = 0;
+	struct progress at = { };
+	int more;
 
-	while (!err && addr != ULONG_MAX) {
+	do {
 		mmap_read_lock(mm);
-		if (READ_ONCE(km->exiting)) {
-			mmap_read_unlock(mm);
-			return 0;
-		}
-		err = unshare_stretch(km, &addr);
-		if (!err && addr == ULONG_MAX) {
-			ksm_forget_range(km, 0, ULONG_MAX, KSM_FORGET_EMPTIED);
-			km->next = 0;
-		}
+		more = READ_ONCE(km->exiting) ? 0 : unmerge_step(km, &at);
 		mmap_read_unlock(mm);
 		cond_resched();
-	}
-	return err;
+	} while (more > 0);
+	return more;
 }
 
 /**
