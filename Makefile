@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A Linux 6.12 with our own KSM.  `make help` says what there is.
+
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+export T KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
+
+.PHONY: help run check check-base stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
+	base-kernel base-debug-kernel uml base-uml patch install tests clean distclean
+
+help:
+	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
+
+#: The main things
+#:   make run                 boot our kernel and show KSM saving memory on real files
+#:                              DATA=FILE-or-FOLDER  load this; COPIES=N  worker processes (4)
+#:   make check               all tests; T=NAME: only suites or tests with NAME in their name
+#:   make shell               a shell in a booted guest with our KSM, its tools and tests
+#:                              SHARE=FOLDER  seen there as /share0; MEMORY=MiB (1024)
+#:   make stress              mixed load on a KASAN kernel; MINUTES=N (10)
+#: Your own kernel
+#:   make patch               build/ksm-6.12.patch, for a pristine 6.12.y tree;
+#:                              KDIR=TREE: made for that tree
+#:   make install KDIR=TREE   the same change laid into TREE
+run: deps
+	@scripts/run.sh --check
+	@$(MAKE) kernel
+	@scripts/run.sh
+
+check: deps
+	@scripts/check.sh
+
+check-base: base-debug-kernel tree
+	@KERNEL=$(CURDIR)/build/x86-base-debug/arch/x86/boot/bzImage scripts/check.sh
+
+stress: kasan-kernel tests
+	@scripts/stress.sh
+
+shell: kernel tests
+	@scripts/shell.sh
+
+patch: base-tree
+	@scripts/patch.sh
+
+install: deps
+	@scripts/install.sh
+
+#: Parts of it
+#:   make deps                install what is missing (Debian packages)
+#:   make tree                build/linux: the base source with our KSM instead of its own
+#:   make base-tree           build/base: the base source, untouched
+#:   make kernel              build/x86/arch/x86/boot/bzImage
+#:   make uml                 build/um/linux: the same as a User Mode Linux
+#:   make debug-kernel        build/x86-debug: lockdep, DEBUG_VM, KUnit, fault injection
+#:   make kasan-kernel        build/x86-kasan: the same with KASAN and kmemleak
+#:   make base-kernel         build/x86-base: the base's own KSM; also base-debug-kernel
+#:   make tests               build/tests: our selftests
+#:   make check-base          the selftests on the base's kernel: what they say of its KSM
+deps:
+	@scripts/deps.sh
+
+tree: deps
+	@scripts/tree.sh linux
+
+base-tree: deps
+	@scripts/tree.sh base
+
+kernel: tree
+	@scripts/build.sh x86
+
+debug-kernel: tree
+	@scripts/build.sh x86-debug
+
+kasan-kernel: tree
+	@scripts/build.sh x86-kasan
+
+base-kernel: base-tree
+	@scripts/build.sh x86-base
+
+base-debug-kernel: base-tree
+	@scripts/build.sh x86-base-debug
+
+uml: tree
+	@scripts/build.sh um
+
+base-uml: base-tree
+	@scripts/build.sh um-base
+
+tests: tree
+	@scripts/selftests.sh ours
+
+#: Tidying
+#:   make clean               remove what was built; the sources and the compiler's cache stay
+#:   make distclean           remove build/
+clean:
+	@scripts/clean.sh
+
+distclean:
+	@rm -rf build

@@ -1,0 +1,125 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# boot.sh: boot a kernel in QEMU, without hardware virtualization, and judge it.
+#
+#   -k BZIMAGE -i INITRAMFS
+#   -m MiB      memory, half of it on each of two nodes (1024)
+#   -t SECONDS  limit; 0: none (600)
+#   -a "WORDS"  more kernel parameters
+#   -s FILE     console to FILE, not to stdout
+#   -r FILE     what the guest writes to /dev/ttyS1
+#   -S PATH     a folder (seen as /share0, /share1, …) or a disk image (/dev/vda, …), read-only
+#   -I          interactive: console on this terminal, nothing is judged
+#
+# Exit: 0 if the guest said KSM-GUEST-OK on a line alone and the kernel warned of
+# nothing; 1 if not; 2 if it was called wrongly; 124 if time ran out.
+set -eu
+
+die()
+{
+	echo "boot: $*" >&2
+	exit 2
+}
+
+kernel='' initramfs='' memory=1024 limit=600 extra='' console='' results='' interactive='' shares=0
+set -- "$@" --
+while [ "$1" != -- ]; do
+	case $1 in
+	-k) kernel=$2; shift 2 ;;
+	-i) initramfs=$2; shift 2 ;;
+	-m) memory=$2; shift 2 ;;
+	-t) limit=$2; shift 2 ;;
+	-a) extra=$2; shift 2 ;;
+	-s) console=$2; shift 2 ;;
+	-r) results=$2; shift 2 ;;
+	-I) interactive=1; shift ;;
+	-S)
+		case $2 in *,*) die "no comma may be in a path to share: $2" ;; esac
+		if [ -d "$2" ]; then
+			set -- "$@" -virtfs "local,path=$2,mount_tag=share$shares,security_model=none,readonly=on,multidevs=remap"
+			shares=$((shares + 1))
+		elif [ -f "$2" ]; then
+			set -- "$@" -drive "file=$2,format=raw,if=virtio,readonly=on"
+		else
+			die "no such file or folder to share: $2"
+		fi
+		shift 2 ;;
+	*) die "unknown option $1" ;;
+	esac
+done
+shift
+[ -f "$kernel" ] || die "no kernel: ${kernel:-give one with -k} (make kernel builds it)"
+[ -f "$initramfs" ] || die "no initramfs: ${initramfs:-give one with -i}"
+
+work=$(mktemp -d)
+qemu=''
+trap '[ -z "$qemu" ] || kill "$qemu" 2> /dev/null || :; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+
+half=$((memory / 2))
+set -- -nodefaults -no-user-config -display none -no-reboot \
+	-M q35 -accel tcg,thread=multi -cpu max -smp 2,sockets=2,cores=1,threads=1 \
+	-m "${half}M,slots=4,maxmem=$((half * 2 + 8192))M" -m "$((half * 2))M" \
+	-object "memory-backend-ram,id=ram0,size=${half}M" \
+	-object "memory-backend-ram,id=ram1,size=${half}M" \
+	-numa node,nodeid=0,cpus=0,memdev=ram0 -numa node,nodeid=1,cpus=1,memdev=ram1 \
+	-device virtio-rng-pci \
+	-kernel "$kernel" -initrd "$initramfs" "$@"
+append="console=ttyS0 panic=-1 panic_on_warn=1 oops=panic no_timer_check tsc=reliable swiotlb=noforce $extra"
+
+if [ -n "$interactive" ]; then
+	trap 'rm -rf "$work"' EXIT
+	qemu-system-x86_64 "$@" -append "$append" -chardev stdio,id=con,mux=on,signal=off -serial chardev:con
+	exit 0
+fi
+
+log=${console:-$work/console}
+: > "$log"
+set -- "$@" -append "$append" -chardev "file,id=con,path=$log" -serial chardev:con
+if [ -n "$results" ]; then
+	: > "$results"
+	set -- "$@" -chardev "file,id=res,path=$results" -serial chardev:res
+fi
+qemu-system-x86_64 "$@" < /dev/null &
+qemu=$!
+
+reader=''
+if [ -z "$console" ]; then
+	tail -n +1 -f --pid=$qemu "$log" &
+	reader=$!
+fi
+
+start=$(date +%s) expired=''
+while kill -0 $qemu 2> /dev/null; do
+	if [ "$limit" -gt 0 ] && [ $(($(date +%s) - start)) -ge "$limit" ]; then
+		expired=1
+		kill $qemu 2> /dev/null || :
+		break
+	fi
+	sleep 0.2
+done
+status=0
+wait $qemu || status=$?
+qemu=''
+[ -z "$reader" ] || wait $reader || :
+
+if [ -n "$expired" ]; then
+	echo "boot: the guest was stopped: its limit of $limit s is over" >&2
+	exit 124
+fi
+if [ $status -ne 0 ]; then
+	echo "boot: QEMU ended with status $status" >&2
+	exit 1
+fi
+
+# What the kernel says when it is not well.
+trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|kmemleak: [0-9]+ new|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel' "$log" || :)
+if [ -n "$trouble" ]; then
+	echo "boot: the kernel complained:" >&2
+	printf '%s\n' "$trouble" | tr -d '\r' | sed 's/^/  /' >&2
+	exit 1
+fi
+grep -aqE '^KSM-GUEST-OK.?$' "$log" || {
+	echo "boot: the guest ended without saying that all is well" >&2
+	exit 1
+}

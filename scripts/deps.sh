@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# deps.sh: install the packages of the list beside this file that are missing.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+wanted=$(sed 's/#.*//' "$top/scripts/packages" | awk 'NF { print $1 }')
+
+command -v dpkg-query > /dev/null ||
+	die "deps: this machine has no dpkg; install what Debian calls:" $wanted
+
+# shellcheck disable=SC2086
+have=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' $wanted 2> /dev/null |
+	sed -n 's/^ii *//p') || :
+missing=$(printf '%s\n' "$wanted" | grep -vxF "$have" || :)
+[ -n "$missing" ] || exit 0
+
+echo "deps: to install:" $missing
+[ "$(id -u)" -eq 0 ] ||
+	die "deps: needs root; run as root: apt-get install --no-install-recommends" $missing
+
+export DEBIAN_FRONTEND=noninteractive
+apt="apt-get -y -o DPkg::Lock::Timeout=300"
+# shellcheck disable=SC2086
+{
+	step apt-update "apt-get update" 0 $apt update
+	step apt-install "apt-get install" 0 $apt install --no-install-recommends $missing
+}
