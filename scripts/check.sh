@@ -1,0 +1,259 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# check.sh: all tests.  One line a suite, then `N passed, N failed, N skipped'.
+#
+#   T=NAME	only suites, or tests, with NAME in their name
+#
+# The suites: what can be said of the sources without running them; KUnit; our
+# selftests, each in a guest of its own; the base's own KSM tests on our kernel.
+set -eu
+. "$(dirname "$0")/lib.sh"
+. "$top/scripts/check-static.sh"
+
+T=${T:-}
+out=$build/check
+linux=$build/linux
+kernel=${KERNEL:-$build/x86-debug/arch/x86/boot/bzImage}
+skip_list=$top/scripts/base-tests.skip
+# the base's own kernel has what its tests need
+case $kernel in */x86-base*) skip_list=/dev/null ;; esac
+total_passed=0 total_failed=0 total_skipped=0
+# Suites are functions called suite_NAME with dashes as underscores, or guest suites.
+static_suites="checkpatch kernel-doc warnings sparse floors"
+[ -z "${KERNEL:-}" ] || static_suites=''
+
+# wanted SUITE [FILE...]: is it asked for, or a test that one of the files lists?
+wanted()
+{
+	case $1 in *"$T"*) return 0 ;; esac
+	shift
+	[ $# -gt 0 ] && grep -hE 'KSM_TEST[A-Z_]*\(|KUNIT_CASE[A-Z_]*\(' "$@" 2> /dev/null | grep -qF -- "$T"
+}
+
+# A suite's verdicts are lines in its results: pass|fail|skip, tab, test, tab, reason.
+pass() { printf 'pass\t%s\t\n' "$1"; }
+fail() { printf 'fail\t%s\t%s\n' "$1" "${2:-}"; }
+skip() { printf 'skip\t%s\t%s\n' "$1" "${2:-}"; }
+
+# begin SUITE: remember when it began; finish says how it ended
+begin()
+{
+	suite=$1
+	results=$out/$suite.results
+	log=$out/$suite.log
+	rm -f "$out/$suite".*
+	: > "$log"
+	began=$(date +%s)
+	[ ! -t 1 ] || printf '%s' "$suite"
+}
+
+finish()
+{
+	# T may mean single tests of this suite
+	case $suite in
+	*"$T"*) ;;
+	*) awk -F '\t' -v name="$T" 'index($2, name) || $2 == "the guest" && $1 == "fail"' \
+		"$results" > "$results.some" && mv "$results.some" "$results" ;;
+	esac
+	[ -s "$results" ] || fail "$suite" "no test was run" > "$results"
+	passed=$(grep -c '^pass' "$results" || :)
+	failed=$(grep -c '^fail' "$results" || :)
+	skipped=$(grep -c '^skip' "$results" || :)
+	total_passed=$((total_passed + passed))
+	total_failed=$((total_failed + failed))
+	total_skipped=$((total_skipped + skipped))
+	[ ! -t 1 ] || printf '\r\033[K'
+	printf '%-26s %3d passed, %d failed, %d skipped  %s\n' "$suite" \
+		"$passed" "$failed" "$skipped" "$(took $(($(date +%s) - began)))"
+	[ "$failed" -gt 0 ] || return 0
+	awk -F '\t' '$1 == "fail" { print "  FAILED " $2 ($3 == "" ? "" : ": " $3) }' "$results"
+	show "$log" 15
+	! grep -q '^fail	the guest	' "$results" || show_trouble "$out/$suite.console"
+}
+
+# Where the kernel began to complain, if it did, or its last lines.
+show_trouble()
+{
+	if grep -aE -m 1 -A 35 'cut here|BUG:|WARNING:|INFO: |Oops|Kernel panic' "$1" > "$1.trouble"; then
+		show "$1.trouble" 36
+	else
+		show "$1" 15
+	fi
+}
+
+# show FILE LINES: its end
+show()
+{
+	[ -s "$1" ] || return 0
+	echo "  ${1#"$top"/}, its last lines:"
+	tail -n "$2" "$1" | tr -d '\r' | sed 's/^/  | /'
+}
+
+# guest SUITE SECONDS [PARAMETERS]: boot, run the suite's lines of the list, read its output
+guest()
+{
+	status=0
+	guest_watch &
+	watcher=$!
+	"$top/scripts/boot.sh" -k "$kernel" -i "$out/initramfs.cpio.gz" -t "$2" -m 1024 \
+		-a "suite=$1 ${3:-}" -s "$out/$1.console" -r "$log" > "$out/$1.boot" 2>&1 || status=$?
+	kill $watcher 2> /dev/null || :
+	wait $watcher 2> /dev/null || :
+	[ $status -eq 0 ] || fail "the guest" "$(sed 's/^boot: //' "$out/$1.boot" | paste -sd ' ')" >> "$results"
+}
+
+# On a terminal, say where the guest is.
+guest_watch()
+{
+	[ -t 1 ] || return 0
+	while sleep 1 && kill -0 $$ 2> /dev/null; do
+		printf '\r\033[K%s: %s, %s done' "$suite" "$(took $(($(date +%s) - began)))" \
+			"$(grep -acE '^ *(not )?ok |^### exit' "$log" || :)"
+	done
+}
+
+# The output of a guest's suite as verdicts.
+guest_verdicts()
+{
+	tr -d '\r' < "$log" | awk -v suite="$1" -v skips="$skip_list" \
+		-f "$top/scripts/verdicts.awk" >> "$results"
+}
+
+# What a list says and nothing was heard of has failed.
+unheard()
+{
+	grep "^$suite " "$out/suites" | sed 's/^[^ ]* [^ ]* //; s/; .*//' | while read -r test; do
+		tr -d '\r' < "$log" | grep -qxF "### begin $test" || fail "$test" "was not reached"
+	done >> "$results"
+}
+
+guest_suite()
+{
+	begin "$1"
+	# the sum of the limits, and a minute to boot
+	guest "$1" $((60 + $(awk -v suite="$1" '$1 == suite { sum += $2 } END { print sum }' "$out/suites"))) "${2:-}"
+	guest_verdicts "$1"
+	unheard
+	skips "$1"
+	finish
+}
+
+# Of the base's tests some wait for what is not there yet.
+skips()
+{
+	case $1 in base_*) ;; *) return 0 ;; esac
+	sed -n 's/^\(ksm_[^:#]*\): \(.*\)/\1\t\2/p' "$skip_list" | grep "^${1#base_}	\|^${1#base_} " |
+		while IFS='	' read -r test why; do
+			skip "$test" "$why"
+		done >> "$results"
+}
+
+# list SUITE SECONDS TEST COMMAND: a line for /etc/suites
+list()
+{
+	echo "$1 $2 $3; $4" >> "$out/suites"
+}
+
+list_calls()
+{
+	grep -v '^#' "$top/scripts/ksm_tests.calls" | while read -r call; do
+		case $1 in
+		base_*) ! grep -qF -- "ksm_tests $call: " "$skip_list" || continue ;;
+		esac
+		case "$1 ksm_tests $call" in
+		*"$T"*) list "$1" 150 "ksm_tests $call" "$1 $call" ;;
+		esac
+	done
+}
+
+# Selftests of the kernel tree $1 that are suites, as names with the prefix $2.
+suites_of()
+{
+	for source in "$1"/tools/testing/selftests/mm/ksm_*tests.c; do
+		[ -f "$source" ] || continue
+		name=${source##*/}
+		echo "$2${name%.c}"
+	done
+}
+
+# What guests shall run, by what is there and what T asks for.
+plan_guests()
+{
+	: > "$out/suites"
+	guests=''
+	# shellcheck disable=SC2046
+	if [ -z "${KERNEL:-}" ] && wanted kunit $(ls "$linux"/mm/ksm/tests/*.c 2> /dev/null); then
+		list kunit 120 kunit 'cat /sys/kernel/debug/kunit/*/results'
+		guests="$guests kunit"
+	fi
+	for name in $programs; do
+		case $name in
+		*ksm_tests) list_calls "$name" ;;
+		base_*) list_program "$build/base" "${name#base_}" ;;
+		*) list_program "$linux" "$name" ;;
+		esac
+		! grep -q "^$name " "$out/suites" || guests="$guests $name"
+	done
+}
+
+# list_program TREE SOURCE: a suite that speaks TAP; of ours, the harness runs what T names
+list_program()
+{
+	source=$1/tools/testing/selftests/mm/$2.c
+	wanted "$name" "$source" || return 0
+	pattern=''
+	case $name in
+	*"$T"*) ;;
+	*) ! grep -q ksm_suite_main "$source" || pattern=" '*$T*'" ;;
+	esac
+	list "$name" 900 "$name" "$name$pattern"
+}
+
+start=$(date +%s)
+lock check
+mkdir -p "$out"
+"$top/scripts/tree.sh" linux
+programs="$(suites_of "$linux" '') $(suites_of "$build/base" base_)"
+static=''
+for suite in $static_suites; do
+	! wanted "$suite" || static="$static $suite"
+done
+plan_guests
+# shellcheck disable=SC2086
+[ -n "$static$guests" ] || die "check: no suite and no test has \"$T\" in its name; the suites are:" \
+	$static_suites kunit $programs
+
+if [ -n "$guests" ]; then
+	"$top/scripts/selftests.sh" ours
+	"$top/scripts/selftests.sh" base
+	[ -n "${KERNEL:-}" ] || "$top/scripts/build.sh" x86-debug
+fi
+
+for name in $static; do
+	if [ "$name" = floors ] && [ ! -f "$build/w1-debug/mm/ksm.o" ]; then
+		begin warnings
+		suite_warnings	# makes the objects that floors looks at
+	fi
+	begin "$name"
+	"suite_$(echo "$name" | tr - _)"
+	finish
+done
+
+if [ -n "$guests" ]; then
+	"$top/scripts/initramfs.sh" -c suite "$out/initramfs.cpio.gz" "$top/scripts/guest/suite" \
+		"/etc/suites=$out/suites" "/etc/knobs=$top/scripts/base-tests.knobs" \
+		"$build"/tests/ksm_*tests "$build"/tests-base/base_ksm_*tests
+fi
+for name in $guests; do
+	parameters=''
+	if [ "$name" = kunit ]; then
+		parameters='kunit.enable=1'
+		case $name in *"$T"*) ;; *) parameters="$parameters kunit.filter_glob=*.*$T*" ;; esac
+	fi
+	guest_suite "$name" "$parameters"
+done
+
+echo "check: $(took $(($(date +%s) - start)))${T:+, only $T}; logs in ${out#"$top"/}"
+[ $((total_passed + total_failed)) -gt 0 ] || total_failed=1
+echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+[ $total_failed -eq 0 ]
