@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KSM pages that move: from node to node, by compaction, out of memory that is
+ * taken offline.  Every mapping must follow, and KSM must still know the page.
+ */
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "ksm_util.h"
+
+#define PAGES	16
+
+/* All mappings of a sharer's pages are of this one frame. */
+static void check_frames(const struct ksm_sharer *sharer, unsigned long pfn)
+{
+	size_t i;
+
+	for (i = 0; i < sharer->pages; i++)
+		ksm_check_eq(ksm_pfn_of(sharer->kid.pid, sharer->mem + i * psize()), pfn);
+}
+
+static void check_moved_and_whole(struct ksm_sharer *sharers, unsigned int count, int node,
+				  u64 seed)
+{
+	unsigned long pfn = ksm_pfn_of(sharers[0].kid.pid, sharers[0].mem);
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		struct ksm_area area;
+
+		check_frames(&sharers[i], pfn);
+		ksm_area(sharers[i].kid.pid, sharers[i].mem, sharers[i].pages, &area);
+		ksm_check_eq(area.ksm, sharers[i].pages);
+	}
+	ksm_sharers_do(sharers, count, KSM_VERIFY, seed);
+	ksm_check_eq(ksm_move_page(sharers[0].kid.pid, sharers[0].mem, node), node);
+	ksm_check_eq(ksm_pfn_of(sharers[0].kid.pid, sharers[0].mem), pfn);
+}
+
+/*
+ * P54: a node that still names the old frame would not be found by the next equal
+ * page: then there would be two shared pages.
+ */
+static void check_a_new_page_joins(unsigned long pfn, u64 seed)
+{
+	char *twin = ksm_map_equal(2, seed);
+
+	ksm_merge(twin, 2);
+	ksm_check_eq(ksm_pfn(twin), pfn);
+	ksm_check_eq(ksm_knob_get("pages_shared"), 1);
+	ksm_verify_equal(twin, 2, seed);
+}
+
+static void P54_move_pages_takes_all_mappings_along(void)
+{
+	struct ksm_sharer sharers[3];
+	unsigned long old, pfn;
+	int node[2], round;
+
+	ksm_two_nodes(node);
+	ksm_sharers_start(sharers, 3, PAGES, 1);
+	ksm_sharers_merge(sharers, 3);
+	ksm_sharer_do(&sharers[2], KSM_FORK, 0);
+	for (round = 0; round < 4; round++) {
+		int to = node[round % 2];
+
+		old = ksm_pfn_of(sharers[1].kid.pid, sharers[1].mem);
+		ksm_check_eq(ksm_move_page(sharers[1].kid.pid, sharers[1].mem, to), to);
+		pfn = ksm_pfn_of(sharers[0].kid.pid, sharers[0].mem);
+		ksm_check(round == 0 || pfn != old, "the page did not move");
+		check_moved_and_whole(sharers, 3, to, 1);
+		ksm_sharer_do(&sharers[2], KSM_CHILD | KSM_VERIFY, 1);
+	}
+	check_a_new_page_joins(pfn, 1);
+	ksm_sharers_do(sharers, 3, KSM_VERIFY, 1);
+	ksm_sharer_do(&sharers[2], KSM_CHILD | KSM_FILL, 2);
+	ksm_sharers_do(sharers, 3, KSM_VERIFY, 1);
+	ksm_sharer_do(&sharers[2], KSM_CHILD | KSM_QUIT, 0);
+	ksm_sharers_end(sharers, 3);
+}
+
+static void P54_migrate_pages_of_a_process(void)
+{
+	struct ksm_sharer sharers[2];
+	unsigned long from, to_mask;
+	int node[2], round;
+
+	ksm_two_nodes(node);
+	ksm_sharers_start(sharers, 2, PAGES, 3);
+	ksm_sharers_merge(sharers, 2);
+	for (round = 0; round < 4; round++) {
+		int to = node[round % 2];
+
+		from = 1UL << node[(round + 1) % 2];
+		to_mask = 1UL << to;
+		/* It moves the program's other pages as well, of which some may be busy. */
+		ksm_check_sys(syscall(SYS_migrate_pages, sharers[0].kid.pid, 64, &from, &to_mask));
+		check_moved_and_whole(sharers, 2, to, 3);
+	}
+	check_a_new_page_joins(ksm_pfn_of(sharers[0].kid.pid, sharers[0].mem), 3);
+	ksm_sharers_end(sharers, 2);
+}
+
+static void mbind_keeps_content(void)
+{
+	char *mem = ksm_map_equal(PAGES, 4), *twin = ksm_map_equal(PAGES, 4);
+	int node[2], round;
+
+	ksm_two_nodes(node);
+	ksm_merge(mem, PAGES);
+	ksm_merge(twin, PAGES);
+	for (round = 0; round < 4; round++) {
+		/* A shared page may be left where it is; EIO says so. */
+		if (ksm_bind(mem, PAGES, node[round % 2]))
+			ksm_check(errno == EIO, "mbind: %m");
+		ksm_verify_equal(mem, PAGES, 4);
+		ksm_verify_equal(twin, PAGES, 4);
+	}
+	ksm_fill_equal(mem, PAGES, 5);
+	ksm_merge(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, 5);
+	ksm_verify_equal(twin, PAGES, 4);
+}
+
+struct mover {
+	pid_t	pid;
+	char	*mem;
+	int	node[2];
+};
+
+static void move_for_ever(struct ksm_kid *parent, void *arg)
+{
+	struct mover *mover = arg;
+	u64 round;
+
+	for (round = 0;; round++)
+		ksm_move_page(mover->pid, mover->mem + round % PAGES * psize(),
+			      mover->node[round / PAGES % 2]);
+}
+
+/* P22: a KSM page behind a migration entry is a KSM page, too. */
+static void P22_unmerging_while_pages_move(void)
+{
+	struct mover mover = { .pid = getpid(), .mem = ksm_map_equal(PAGES, 6) };
+	struct ksm_kid kid;
+	int round;
+
+	ksm_two_nodes(mover.node);
+	ksm_kid_start(&kid, move_for_ever, &mover);
+	for (round = 0; round < 25; round++) {
+		ksm_merge(mover.mem, PAGES);
+		if (round % 2) {
+			ksm_unmergeable(mover.mem, PAGES);
+			ksm_check_eq(ksm_ksm_pages(mover.mem, PAGES), 0);
+			ksm_mergeable(mover.mem, PAGES);
+		} else {
+			ksm_unmerge_all();
+			ksm_check_eq(ksm_ksm_pages(mover.mem, PAGES), 0);
+		}
+		ksm_verify_equal(mover.mem, PAGES, 6);
+	}
+	ksm_kid_kill(&kid, SIGKILL);
+	ksm_merge(mover.mem, PAGES);
+	ksm_verify_equal(mover.mem, PAGES, 6);
+}
+
+static void P54_moving_while_pages_merge(void)
+{
+	struct mover mover = { .pid = getpid(), .mem = ksm_map_equal(PAGES, 7) };
+	char *other = ksm_map_equal(PAGES, 7);
+	u64 end = ksm_now_ms() + 3000, seed = 7;
+	struct ksm_kid kid;
+
+	ksm_two_nodes(mover.node);
+	ksm_kid_start(&kid, move_for_ever, &mover);
+	ksm_run();
+	while (ksm_now_ms() < end) {
+		ksm_wait_scans(seed % 4);
+		ksm_verify_equal(mover.mem, PAGES, seed);
+		ksm_fill_equal(other, PAGES, ++seed);
+		ksm_verify_equal(mover.mem, PAGES, seed - 1);
+		ksm_fill_equal(mover.mem, PAGES, seed);
+		ksm_verify_equal(other, PAGES, seed);
+	}
+	ksm_kid_kill(&kid, SIGKILL);
+	ksm_merge(mover.mem, PAGES);
+	ksm_merge(other, PAGES);
+	ksm_verify_equal(mover.mem, PAGES, seed);
+	ksm_verify_equal(other, PAGES, seed);
+}
+
+static void offer_what_fork_shared(struct ksm_kid *parent, void *arg)
+{
+	char *mem = arg;
+
+	ksm_mergeable(mem, 2);
+	ksm_merge(mem, 2);
+	ksm_kid_send(parent, ksm_pfn(mem));
+	ksm_kid_recv(parent);
+	ksm_verify_equal(mem, 2, 8);
+	ksm_check_eq(ksm_pfn(mem), ksm_pfn(mem + psize()));
+	ksm_kid_send(parent, ksm_pfn(mem));
+	ksm_kid_recv(parent);
+	ksm_verify_equal(mem, 2, 8);
+}
+
+/*
+ * P86, P52: parent and child share two equal pages, the child alone offers them.
+ * One becomes the KSM page while the parent, of whom KSM knows nothing, still maps it.
+ */
+static void P86_a_page_that_the_parent_still_maps_can_move(void)
+{
+	char *mem = ksm_map(2), *page;
+	unsigned long pfn, moved;
+	struct ksm_kid kid;
+	int node[2], to;
+
+	ksm_two_nodes(node);
+	ksm_fill_equal(mem, 2, 8);
+	ksm_kid_start(&kid, offer_what_fork_shared, mem);
+	pfn = ksm_kid_recv(&kid);
+	page = ksm_pfn(mem) == pfn ? mem : mem + psize();
+	if (ksm_pfn(page) != pfn)
+		ksm_skip("the child's KSM page is none of those shared by fork");
+	ksm_check_eq(ksm_ksm_pages(mem, 2), 1);
+
+	to = ksm_node_of(page) == node[0] ? node[1] : node[0];
+	ksm_check_eq(ksm_move_page(0, page, to), to);
+	moved = ksm_pfn(page);
+	ksm_check(moved != pfn, "the page did not move");
+	ksm_kid_send(&kid, 0);
+	ksm_check_eq(ksm_kid_recv(&kid), moved);
+	ksm_verify_equal(mem, 2, 8);
+	ksm_fill_equal(mem, 2, 9);
+	ksm_kid_send(&kid, 0);
+	ksm_kid_end(&kid);
+	ksm_verify_equal(mem, 2, 9);
+}
+
+static void compaction_moves_KSM_pages(void)
+{
+	const size_t pages = 512;
+	char *mem = ksm_map_unique(pages, 10), *twin = ksm_map_unique(pages, 10);
+	int round;
+
+	if (access("/proc/sys/vm/compact_memory", W_OK))
+		ksm_skip("this kernel cannot compact memory");
+	ksm_merge(mem, pages);
+	ksm_merge(twin, pages);
+	ksm_run();
+	for (round = 0; round < 3; round++) {
+		ksm_check(!ksm_write_text("/proc/sys/vm/compact_memory", "1"), "compact_memory");
+		ksm_verify_unique(mem, pages, 10);
+		ksm_verify_unique(twin, pages, 10);
+	}
+	ksm_check_eq(ksm_knob_get("pages_shared"), pages);
+}
+
+static void use_both_nodes(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_map_equal(PAGES, 11), *twin = ksm_map_equal(PAGES, 11);
+	u64 end = ksm_now_ms() + 3000, seed = 11;
+
+	ksm_run();
+	while (ksm_now_ms() < end) {
+		ksm_verify_equal(mem, PAGES, seed);
+		ksm_verify_equal(twin, PAGES, 11);
+		ksm_wait_scans(seed % 3);
+		ksm_fill_equal(mem, PAGES, ++seed);
+	}
+	ksm_fill_equal(mem, PAGES, 11);
+	ksm_expect(mem, PAGES, PAGES);
+	ksm_expect(twin, PAGES, PAGES);
+	ksm_verify_equal(mem, PAGES, 11);
+	ksm_verify_equal(twin, PAGES, 11);
+}
+
+/* P5: NUMA hinting makes PTEs look as if nobody may write. */
+static void P5_NUMA_balancing_keeps_content(void)
+{
+	const char *knob = "/proc/sys/kernel/numa_balancing";
+	const char *period = "/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms";
+	char old[32], old_period[32];
+	struct ksm_kid kid[2];
+	int node[2], i, status, bad = 0;
+
+	ksm_two_nodes(node);
+	if (ksm_read_text(knob, old, sizeof(old)) < 0)
+		ksm_skip("no %s", knob);
+	ksm_check(!ksm_write_text(knob, "1"), "%s", knob);
+	/* Every second is better than never; the knob needs debugfs. */
+	if (ksm_read_text(period, old_period, sizeof(old_period)) > 0)
+		ksm_write_text(period, "20");
+	for (i = 0; i < 2; i++)
+		ksm_kid_start(&kid[i], use_both_nodes, NULL);
+	for (i = 0; i < 2; i++) {
+		while (!ksm_kid_gone(&kid[i], 30, &status))
+			kill(kid[i].pid, SIGKILL);
+		bad |= status;
+	}
+	ksm_write_text(knob, old);
+	if (*old_period)
+		ksm_write_text(period, old_period);
+	ksm_check_eq(bad, 0);
+}
+
+static unsigned long block_size(void)
+{
+	char text[64];
+
+	if (ksm_read_text("/sys/devices/system/memory/block_size_bytes", text, sizeof(text)) < 0)
+		ksm_skip("memory cannot be taken offline on this machine");
+	return strtoul(text, NULL, 16);
+}
+
+static int set_block(unsigned long block, const char *state)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%lu/state", block);
+	return ksm_write_text(path, state);
+}
+
+static void wake_up(int sig)
+{
+}
+
+/* Return: 0, or why the kernel would not give the block away; EINTR after 15 s. */
+static int take_offline(unsigned long block)
+{
+	struct sigaction action = { .sa_handler = wake_up };
+	int err;
+
+	sigaction(SIGALRM, &action, NULL);
+	alarm(15);
+	err = set_block(block, "offline");
+	alarm(0);
+	return err;
+}
+
+#define HOT_PAGES	512
+
+static void verify_both(const char *mem, const char *twin, u64 seed)
+{
+	ksm_verify_unique(mem, HOT_PAGES, seed);
+	ksm_verify_unique(twin, HOT_PAGES, seed);
+}
+
+/* Return: the block that KSM pages left, or -1 where the kernel would not part with it. */
+static long offline_below(char *mem, const char *twin, u64 seed)
+{
+	unsigned long size = block_size() / psize(), block;
+	size_t i;
+	int err;
+
+	ksm_merge(mem, HOT_PAGES);
+	ksm_merge(twin, HOT_PAGES);
+	ksm_run();
+	block = ksm_pfn(mem) / size;
+	err = take_offline(block);
+	verify_both(mem, twin, seed);
+	ksm_check(!err || err == -EBUSY || err == -EINVAL, "taking memory%lu offline: %s", block,
+		  strerror(-err));
+	if (err)
+		return -1;
+	for (i = 0; i < HOT_PAGES; i++)
+		ksm_check(ksm_pfn(mem + i * psize()) / size != block, "page %zu is offline", i);
+	return block;
+}
+
+static void come_back_online(unsigned long block, const char *mem, const char *twin, u64 seed)
+{
+	int err;
+
+	ksm_wait_scans(2);
+	verify_both(mem, twin, seed);
+	err = set_block(block, "online");
+	ksm_check(!err, "memory%lu cannot be taken online: %s", block, strerror(-err));
+	ksm_merge(mem, HOT_PAGES);
+	ksm_merge(twin, HOT_PAGES);
+	ksm_check_eq(ksm_knob_get("pages_shared"), HOT_PAGES);
+	verify_both(mem, twin, seed);
+}
+
+/*
+ * P56: no node may name a frame that is gone, and no scan may be under way.  Which
+ * memory the kernel parts with is a matter of luck: some more is used up for each try.
+ */
+static void P56_memory_with_KSM_pages_goes_offline(void)
+{
+	char *mem, *twin, *ballast;
+	const size_t more = (48 << 20) / psize();
+	int node[2], round;
+	long block;
+
+	ksm_two_nodes(node);
+	block_size();
+	for (round = 0; round < 5; round++) {
+		mem = ksm_map(HOT_PAGES);
+		ksm_bind(mem, HOT_PAGES, node[1]);
+		ksm_fill_unique(mem, HOT_PAGES, 12 + round);
+		ksm_mergeable(mem, HOT_PAGES);
+		twin = ksm_map_unique(HOT_PAGES, 12 + round);
+		block = offline_below(mem, twin, 12 + round);
+		if (block >= 0) {
+			come_back_online(block, mem, twin, 12 + round);
+			return;
+		}
+		ksm_unmap(mem, HOT_PAGES);
+		ksm_unmap(twin, HOT_PAGES);
+		ballast = ksm_map(more);
+		ksm_bind(ballast, more, node[1]);
+		memset(ballast, round, more * psize());
+	}
+	ksm_skip("no memory that KSM pages are in can be taken offline here");
+}
+
+static const struct ksm_test tests[] = {
+	KSM_TEST(P54_move_pages_takes_all_mappings_along),
+	KSM_TEST(P54_migrate_pages_of_a_process),
+	KSM_TEST(mbind_keeps_content),
+	KSM_TEST(P22_unmerging_while_pages_move),
+	KSM_TEST(P54_moving_while_pages_merge),
+	KSM_TEST(P86_a_page_that_the_parent_still_maps_can_move),
+	KSM_TEST(compaction_moves_KSM_pages),
+	KSM_TEST(P5_NUMA_balancing_keeps_content),
+	KSM_TEST(P56_memory_with_KSM_pages_goes_offline),
+};
+
+int main(int argc, char **argv)
+{
+	return ksm_suite_main(argc, argv, tests, ARRAY_SIZE(tests));
+}

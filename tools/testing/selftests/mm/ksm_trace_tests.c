@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The tracepoints of the group ksm: names, fields, and that they fire.
+ */
+#include <stdio.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "ksm_util.h"
+
+static const struct event {
+	const char *name;
+	const char *fields[6];
+} events[] = {
+	{ "ksm_start_scan", { "seq", "rmap_entries" } },
+	{ "ksm_stop_scan", { "seq", "rmap_entries" } },
+	{ "ksm_enter", { "mm" } },
+	{ "ksm_exit", { "mm" } },
+	{ "ksm_merge_with_ksm_page", { "ksm_page", "pfn", "rmap_item", "mm", "err" } },
+	{ "ksm_remove_ksm_page", { "pfn" } },
+	{ "ksm_remove_rmap_item", { "pfn", "rmap_item", "mm" } },
+};
+
+/* Fires where a page becomes the zero page. */
+static const struct event merge_one_page = {
+	"ksm_merge_one_page", { "pfn", "rmap_item", "mm", "err" }
+};
+
+/* Fires once an advisor has had its say. */
+static const struct event advisor = {
+	"ksm_advisor", { "scan_time", "pages_to_scan", "cpu_percent" }
+};
+
+static const char *tracefs(void)
+{
+	static const char * const dirs[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+	char path[128];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(path, sizeof(path), "%s/events", dirs[i]);
+		if (!access(path, F_OK))
+			return dirs[i];
+	}
+	ksm_skip("there is no /sys/kernel/tracing");
+}
+
+/* "field:unsigned long pfn;	offset:…": the name stands before the semicolon. */
+static bool has_field(const char *format, const char *name)
+{
+	const char *at = format;
+	size_t len = strlen(name);
+
+	while ((at = strstr(at, name))) {
+		if ((at[-1] == ' ' || at[-1] == '*') && at[len] == ';')
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+/* Return: false if the kernel has no such tracepoint. */
+static bool check_fields(const struct event *event)
+{
+	char path[256], format[4096];
+	unsigned int i;
+
+	snprintf(path, sizeof(path), "%s/events/ksm/%s/format", tracefs(), event->name);
+	if (ksm_read_text(path, format, sizeof(format)) < 0)
+		return false;
+	for (i = 0; event->fields[i]; i++)
+		ksm_check(has_field(format, event->fields[i]), "%s has no field %s", event->name,
+			  event->fields[i]);
+	return true;
+}
+
+static void tracepoints_have_their_fields(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		ksm_check(check_fields(&events[i]), "no tracepoint %s", events[i].name);
+	ksm_check(check_fields(&merge_one_page), "no tracepoint %s", merge_one_page.name);
+}
+
+static void the_advisors_tracepoint_has_its_fields(void)
+{
+	if (!check_fields(&advisor))
+		ksm_skip("this kernel has no tracepoint %s", advisor.name);
+}
+
+static void merge_and_go(struct ksm_kid *parent, void *arg)
+{
+	/* The second mapping stays, so that there is something to leave at the end. */
+	char *mem = ksm_map_equal(8, 1), *rest = ksm_map_unique(2, 2);
+
+	ksm_merge(mem, 8);
+	ksm_verify_equal(mem, 8, 1);
+	ksm_unmap(mem, 8);
+	ksm_run();
+	ksm_await(!ksm_knob_get("pages_shared"), 10, "pages_shared stays %ld",
+		  ksm_knob_get("pages_shared"));
+	ksm_verify_unique(rest, 2, 2);
+}
+
+static char seen[1 << 20];
+
+static bool was_seen(const char *name)
+{
+	char word[64];
+
+	snprintf(word, sizeof(word), " %s: ", name);
+	return strstr(seen, word);
+}
+
+static bool all_seen(const char *trace)
+{
+	unsigned int i, count = 0;
+
+	ksm_check(ksm_read_text(trace, seen, sizeof(seen)) >= 0, "%s cannot be read", trace);
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		count += was_seen(events[i].name);
+	return count == ARRAY_SIZE(events);
+}
+
+static void write_to_instance(const char *dir, const char *file, const char *text)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	err = ksm_write_text(path, text);
+	ksm_check(!err, "%s: %s", path, strerror(-err));
+}
+
+static void record(struct ksm_kid *parent, void *arg)
+{
+	const char *dir = arg;
+	char path[256];
+	struct ksm_kid kid;
+	unsigned int i;
+	u64 end;
+
+	/* Slow, or the events of thousands of scans push the rare ones out. */
+	ksm_knob_set("sleep_millisecs", 10);
+	write_to_instance(dir, "events/ksm/enable", "1");
+	ksm_kid_start(&kid, merge_and_go, NULL);
+	ksm_kid_end(&kid);
+	snprintf(path, sizeof(path), "%s/trace", dir);
+	end = ksm_now_ms() + 10000;
+	while (!all_seen(path) && ksm_now_ms() < end)
+		ksm_nap();
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		ksm_check(was_seen(events[i].name), "%s did not fire", events[i].name);
+}
+
+static void tracepoints_fire(void)
+{
+	char dir[256];
+	struct ksm_kid kid;
+	int status;
+
+	snprintf(dir, sizeof(dir), "%s/instances/ksm_selftest", tracefs());
+	if (mkdir(dir, 0700) && errno != EEXIST)
+		ksm_skip("%s: %m", dir);
+	ksm_kid_start(&kid, record, dir);
+	if (!ksm_kid_gone(&kid, 60, &status))
+		status = ksm_kid_kill(&kid, SIGKILL);
+	write_to_instance(dir, "events/ksm/enable", "0");
+	rmdir(dir);
+	ksm_check_eq(status, 0);
+}
+
+static const struct ksm_test tests[] = {
+	KSM_TEST(tracepoints_have_their_fields),
+	KSM_TEST(the_advisors_tracepoint_has_its_fields),
+	KSM_TEST(tracepoints_fire),
+};
+
+int main(int argc, char **argv)
+{
+	return ksm_suite_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
