@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_TESTS_FIXTURE_H
+#define _MM_KSM_TESTS_FIXTURE_H
+
+#include <kunit/resource.h>
+#include <kunit/test.h>
+#include <linux/mm.h>
+
+#include "../types.h"
+
+int ksm_test_init(struct kunit *test);
+void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
+
+/* Pages of nobody, and KSM pages made of them. */
+struct folio *ksm_test_folio(struct kunit *test, u64 content);
+void ksm_test_free_folio(void *folio);
+void ksm_test_poison(struct kunit *test, struct folio *folio);
+struct ksm_node *ksm_test_keep_mapped(struct kunit *test, struct folio *folio);
+struct ksm_node *ksm_test_keep(struct kunit *test, struct folio *folio);
+void ksm_test_drop(void *node);
+
+/* Address spaces. */
+struct mm_struct *ksm_test_mm(struct kunit *test);
+struct mm_struct *ksm_test_fork(struct kunit *test, struct mm_struct *parent);
+void ksm_test_exit(struct kunit *test, struct mm_struct *mm);
+void ksm_test_enter(struct kunit *test, struct mm_struct *mm);
+unsigned long ksm_test_map(struct kunit *test, struct mm_struct *mm, unsigned int pages);
+void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr,
+		    u64 content);
+bool ksm_test_holds(struct mm_struct *mm, unsigned long addr, u64 content);
+struct folio *ksm_test_folio_at(struct mm_struct *mm, unsigned long addr);
+pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr);
+
+/* An address space under the locks of a batch; no assertion in between. */
+struct ksm_mm *ksm_test_lock(struct mm_struct *mm);
+void ksm_test_unlock(struct mm_struct *mm);
+bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long addr);
+
+/* What a scan does with a page whose hash held. */
+int ksm_test_match(struct mm_struct *mm, unsigned long addr);
+void ksm_test_merge_pair(struct kunit *test, struct mm_struct *mm, unsigned long a,
+			 unsigned long b);
+
+bool ksm_test_collide(struct page *page, unsigned int pair);
+
+#endif /* _MM_KSM_TESTS_FIXTURE_H */

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Registered mms: who is visited when, and how one leaves. */
+#include <linux/sched/mm.h>
+#include <linux/wait.h>
+
+#include "../mms.h"
+#include "../record.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* ------------------------------------------------------------------------ */
+/* In ksmd's place.                                                         */
+
+static struct mm_struct *make_mm(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+
+	ksm_test_enter(test, mm);
+	return mm;
+}
+
+static struct ksm_mm *find(struct mm_struct *mm)
+{
+	return ksm_mms_find(mm);
+}
+
+static void rewind_cursor(void)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_rewind();
+	mutex_unlock(&ksm_pass_lock);
+}
+
+/* Take the next mm and give it back at once; NULL at the end of the round. */
+static struct mm_struct *visit(bool again)
+{
+	struct mm_struct *mm = NULL;
+	struct ksm_mm *km;
+
+	mutex_lock(&ksm_pass_lock);
+	km = ksm_mms_next();
+	if (km) {
+		mm = ksm_mm_of(km);
+		ksm_mms_put(km, again);
+	}
+	mutex_unlock(&ksm_pass_lock);
+	return mm;
+}
+
+static void put(struct ksm_mm *km, bool again)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_put(km, again);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static struct ksm_mm *next(void)
+{
+	struct ksm_mm *km;
+
+	mutex_lock(&ksm_pass_lock);
+	km = ksm_mms_next();
+	mutex_unlock(&ksm_pass_lock);
+	return km;
+}
+
+/* Bury one of the dead; a burial that is under way takes none meanwhile. */
+static struct mm_struct *bury(void)
+{
+	struct mm_struct *mm = NULL;
+	unsigned long index;
+	struct ksm_mm *km;
+	void *entry;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	km = ksm_mms_take_dead();
+	if (km) {
+		mm = ksm_mm_of(km);
+		xa_for_each(&km->records, index, entry)
+			ksm_record_erase(km, index);
+		ksm_mms_free(km);
+	}
+	return mm;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Entering.                                                                */
+
+static void who_enters_is_registered(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	int held = atomic_read(&mm->mm_count);
+
+	KUNIT_EXPECT_NULL(test, find(mm));
+	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
+	ksm_test_enter(test, mm);
+	KUNIT_ASSERT_NOT_NULL(test, find(mm));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_mm_of(find(mm)), mm);
+	KUNIT_EXPECT_TRUE(test, ksm_mms_populated());
+	KUNIT_EXPECT_TRUE(test, test_bit(MMF_VM_MERGEABLE, &mm->flags));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
+	/* The structure is held, not the address space: an exit goes ahead. */
+	KUNIT_EXPECT_EQ(test, atomic_read(&mm->mm_count), held + 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&mm->mm_users), 1);
+}
+
+static int wakeups;
+
+static int count_wakeup(struct wait_queue_entry *wait, unsigned int mode, int flags, void *key)
+{
+	wakeups++;
+	return 0;
+}
+
+static void the_first_to_enter_wakes_ksmd(struct kunit *test)
+{
+	struct mm_struct *first = ksm_test_mm(test), *second = ksm_test_mm(test);
+	struct wait_queue_entry wait;
+
+	init_waitqueue_func_entry(&wait, count_wakeup);
+	wakeups = 0;
+	add_wait_queue(&ksm_work_wait, &wait);
+	mmap_write_lock(first);
+	KUNIT_EXPECT_EQ(test, ksm_mms_enter(first), 0);
+	mmap_write_unlock(first);
+	KUNIT_EXPECT_EQ(test, wakeups, 1);
+	mmap_write_lock(second);
+	KUNIT_EXPECT_EQ(test, ksm_mms_enter(second), 0);
+	mmap_write_unlock(second);
+	KUNIT_EXPECT_EQ(test, wakeups, 1);
+	remove_wait_queue(&ksm_work_wait, &wait);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Going round.                                                             */
+
+static void a_round_visits_everybody_once(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c = make_mm(test);
+	int round;
+
+	for (round = 0; round < 2; round++) {
+		rewind_cursor();
+		KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+		KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+		KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
+		KUNIT_EXPECT_NULL(test, visit(false));
+		KUNIT_EXPECT_NULL(test, visit(false));
+	}
+}
+
+static void a_newcomer_waits_for_the_next_round(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c;
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	c = make_mm(test);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_NULL(test, visit(false));
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void a_newcomer_at_the_end_of_a_round_waits(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b;
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	b = make_mm(test);
+	KUNIT_EXPECT_NULL(test, visit(false));
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+}
+
+static void an_unmerge_finds_newcomers_too(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c;
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
+	c = make_mm(test);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void who_is_not_finished_comes_again(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test);
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(true), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(true), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(true), b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void an_empty_list_is_the_end_of_a_round(struct kunit *test)
+{
+	rewind_cursor();
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+/* ------------------------------------------------------------------------ */
+/* Leaving.                                                                 */
+
+static void who_leaves_empty_is_done(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	int held = atomic_read(&mm->mm_count);
+
+	ksm_test_enter(test, mm);
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_DONE);
+	KUNIT_EXPECT_NULL(test, find(mm));
+	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
+	KUNIT_EXPECT_FALSE(test, test_bit(MMF_VM_MERGEABLE, &mm->flags));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&mm->mm_count), held);
+}
+
+static void who_leaves_records_is_to_be_buried(struct kunit *test)
+{
+	struct mm_struct *mm = make_mm(test);
+	struct ksm_record record = { .age = 1 };
+
+	mutex_lock(&ksm_pass_lock);
+	KUNIT_EXPECT_EQ(test, ksm_record_store(find(mm), 1, ksm_record_pack(record)), 0);
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BURY);
+	KUNIT_EXPECT_NULL(test, find(mm));
+	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
+	KUNIT_EXPECT_PTR_EQ(test, bury(), mm);
+	KUNIT_EXPECT_NULL(test, bury());
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
+}
+
+static void who_leaves_in_use_is_busy(struct kunit *test)
+{
+	struct mm_struct *mm = make_mm(test);
+	struct ksm_mm *km;
+
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_rewind();
+	km = ksm_mms_next();
+	KUNIT_EXPECT_PTR_EQ(test, km, find(mm));
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BUSY);
+	KUNIT_EXPECT_TRUE(test, km && READ_ONCE(km->exiting));
+	/* Not finished, but it must not be entered any more. */
+	if (km)
+		ksm_mms_put(km, true);
+	KUNIT_EXPECT_NULL(test, ksm_mms_next());
+	KUNIT_EXPECT_PTR_EQ(test, bury(), mm);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static void who_left_is_not_visited(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c = make_mm(test);
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(b), KSM_LEAVE_DONE);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void the_cursor_outlives_its_mm(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c = make_mm(test);
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(b), KSM_LEAVE_DONE);
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(a), KSM_LEAVE_DONE);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void the_last_to_leave_ends_the_round(struct kunit *test)
+{
+	struct mm_struct *mm = make_mm(test);
+
+	rewind_cursor();
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_DONE);
+	KUNIT_EXPECT_NULL(test, visit(false));
+	rewind_cursor();
+	KUNIT_EXPECT_NULL(test, visit(false));
+	/* And the list is sound: who comes next is found. */
+	mm = make_mm(test);
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), mm);
+}
+
+static void use_out_of_turn_keeps_the_turn(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test);
+	struct ksm_mm *km;
+
+	rewind_cursor();
+	km = next();
+	KUNIT_ASSERT_PTR_EQ(test, km, find(a));
+	mutex_lock(&ksm_pass_lock);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_get(find(b)), find(b));
+	KUNIT_EXPECT_EQ(test, find(b)->users, 1);
+	ksm_mms_put(find(b), false);
+	KUNIT_EXPECT_EQ(test, find(b)->users, 0);
+	mutex_unlock(&ksm_pass_lock);
+	put(km, false);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void who_is_leaving_cannot_be_used(struct kunit *test)
+{
+	struct mm_struct *mm = make_mm(test);
+	struct ksm_mm *km;
+
+	mutex_lock(&ksm_pass_lock);
+	km = ksm_mms_get(find(mm));
+	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BUSY);
+	KUNIT_EXPECT_NULL(test, ksm_mms_get(km));
+	KUNIT_EXPECT_EQ(test, km->users, 1);
+	ksm_mms_put(km, false);
+	KUNIT_EXPECT_PTR_EQ(test, bury(), mm);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static struct kunit_case mms_cases[] = {
+	KUNIT_CASE(who_enters_is_registered),
+	KUNIT_CASE(the_first_to_enter_wakes_ksmd),
+	KUNIT_CASE(a_round_visits_everybody_once),
+	KUNIT_CASE(a_newcomer_waits_for_the_next_round),
+	KUNIT_CASE(a_newcomer_at_the_end_of_a_round_waits),
+	KUNIT_CASE(an_unmerge_finds_newcomers_too),
+	KUNIT_CASE(who_is_not_finished_comes_again),
+	KUNIT_CASE(an_empty_list_is_the_end_of_a_round),
+	KUNIT_CASE(who_leaves_empty_is_done),
+	KUNIT_CASE(who_leaves_records_is_to_be_buried),
+	KUNIT_CASE(who_leaves_in_use_is_busy),
+	KUNIT_CASE(who_left_is_not_visited),
+	KUNIT_CASE(the_cursor_outlives_its_mm),
+	KUNIT_CASE(the_last_to_leave_ends_the_round),
+	KUNIT_CASE(use_out_of_turn_keeps_the_turn),
+	KUNIT_CASE(who_is_leaving_cannot_be_used),
+	{ }
+};
+
+static struct kunit_suite mms_suite = {
+	.name = "ksm_mms",
+	.init = ksm_test_init,
+	.test_cases = mms_cases,
+};
+kunit_test_suite(mms_suite);

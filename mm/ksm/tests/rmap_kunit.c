@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reverse map: who maps a KSM page is found, and a swap-in maps what will be. */
+#include <linux/err.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "../forget.h"
+#include "../match.h"
+#include "../mms.h"
+#include "../node.h"
+#include "../rmap.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Two merged pages of a registered mm. */
+static struct {
+	struct mm_struct	*mm;
+	unsigned long		a, b;
+} at;
+
+static int init(struct kunit *test)
+{
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.a = ksm_test_map(test, at.mm, 2);
+	at.b = at.a + PAGE_SIZE;
+	ksm_test_write(test, at.mm, at.a, 1);
+	ksm_test_write(test, at.mm, at.b, 1);
+	return 0;
+}
+
+static struct folio *merge(struct kunit *test)
+{
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	return ksm_test_folio_at(at.mm, at.a);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Walking.                                                                 */
+
+/* What a walk is told to do, and what it came to. */
+struct visit {
+	int		count;
+	int		most;		/* visits after which to stop */
+	struct mm_struct *passed_over;
+	bool		right_page;
+};
+
+static bool visit_one(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
+		      void *arg)
+{
+	struct visit *visit = arg;
+
+	visit->right_page &= addr >= vma->vm_start && addr < vma->vm_end;
+	return ++visit->count < visit->most;
+}
+
+static bool passes_over(struct vm_area_struct *vma, void *arg)
+{
+	struct visit *visit = arg;
+
+	return vma->vm_mm == visit->passed_over;
+}
+
+static int walk(struct folio *folio, struct visit *visit)
+{
+	struct rmap_walk_control rwc = {
+		.rmap_one	= visit_one,
+		.invalid_vma	= passes_over,
+		.arg		= visit,
+	};
+
+	visit->count = 0;
+	visit->right_page = true;
+	folio_lock(folio);
+	ksm_rmap_walk(folio, &rwc);
+	folio_unlock(folio);
+	return visit->count;
+}
+
+static void a_walk_visits_items_and_forks(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct visit visit = { .most = INT_MAX };
+
+	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 2);
+	ksm_test_fork(test, at.mm);
+	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 4);
+	KUNIT_EXPECT_TRUE(test, visit.right_page);
+}
+
+static void a_walk_stops_when_told_to(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct visit visit = { .most = 1 };
+
+	ksm_test_fork(test, at.mm);
+	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 1);
+	visit.most = 3;
+	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 3);
+}
+
+static int is_done(struct folio *folio)
+{
+	return 1;
+}
+
+static void a_walk_stops_when_all_is_done(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct visit visit = { .most = INT_MAX };
+	struct rmap_walk_control rwc = {
+		.rmap_one	= visit_one,
+		.done		= is_done,
+		.arg		= &visit,
+	};
+
+	folio_lock(folio);
+	ksm_rmap_walk(folio, &rwc);
+	folio_unlock(folio);
+	KUNIT_EXPECT_EQ(test, visit.count, 1);
+}
+
+static void a_walk_passes_over_whom_it_is_told_to(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct visit visit = { .most = INT_MAX, .passed_over = at.mm };
+
+	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 0);
+	ksm_test_fork(test, at.mm);
+	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 2);
+}
+
+static void a_walk_that_must_not_wait_does_not(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct visit visit = { .most = INT_MAX };
+	struct rmap_walk_control rwc = {
+		.rmap_one	= visit_one,
+		.arg		= &visit,
+		.try_lock	= true,
+	};
+	struct anon_vma *anon_vma;
+
+	mmap_read_lock(at.mm);
+	anon_vma = vma_lookup(at.mm, at.a)->anon_vma;
+	mmap_read_unlock(at.mm);
+
+	folio_lock(folio);
+	anon_vma_lock_write(anon_vma);
+	ksm_rmap_walk(folio, &rwc);
+	anon_vma_unlock_write(anon_vma);
+	KUNIT_EXPECT_TRUE(test, rwc.contended);
+	KUNIT_EXPECT_EQ(test, visit.count, 0);
+	rwc.contended = false;
+	ksm_rmap_walk(folio, &rwc);
+	folio_unlock(folio);
+	KUNIT_EXPECT_FALSE(test, rwc.contended);
+	KUNIT_EXPECT_EQ(test, visit.count, 2);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Every mapping is found: migration unmaps the page, and maps it again.    */
+
+static void expect_found(struct kunit *test, struct folio *folio, int mappings)
+{
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), mappings);
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		return;
+	folio_get(folio);
+	folio_lock(folio);
+	try_to_migrate(folio, 0);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 0);
+	remove_migration_ptes(folio, folio, 0);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), mappings);
+	folio_unlock(folio);
+	folio_put(folio);
+}
+
+static void forget(struct mm_struct *mm, unsigned long addr)
+{
+	struct ksm_mm *km = ksm_test_lock(mm);
+
+	ksm_forget_page(km, addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+	ksm_test_unlock(mm);
+}
+
+/* Unmap a page, and let the scan notice. */
+static void give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr)
+{
+	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, PAGE_SIZE, MADV_DONTNEED), 0);
+	forget(mm, addr);
+}
+
+static unsigned int count_anchors(struct folio *folio)
+{
+	struct ksm_item *anchor;
+	unsigned int count = 0;
+
+	folio_lock(folio);
+	hlist_for_each_entry(anchor, &ksm_node_of(folio)->anchors, link)
+		count++;
+	folio_unlock(folio);
+	return count;
+}
+
+static void forks_of_merged_pages_are_found(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct mm_struct *child, *grandchild;
+
+	expect_found(test, folio, 2);
+	child = ksm_test_fork(test, at.mm);
+	grandchild = ksm_test_fork(test, child);
+	expect_found(test, folio, 6);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 1));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(grandchild, at.b, 1));
+}
+
+static void a_page_that_a_child_promotes_is_found_at_its_parent(struct kunit *test)
+{
+	struct mm_struct *child = ksm_test_fork(test, at.mm);
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	unsigned long own = ksm_test_map(test, child, 1);
+
+	ksm_test_write(test, child, own, 1);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(child, own), KSM_MATCH_WAITING);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(child, at.a), KSM_MATCH_MERGED);
+	/* It is the shared page that was kept. */
+	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(child, own), folio);
+	expect_found(test, folio, 3);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.a, 1));
+}
+
+static void a_fork_is_found_when_its_parent_has_gone(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct mm_struct *child = ksm_test_fork(test, at.mm);
+
+	give_up(test, at.mm, at.a);
+	give_up(test, at.mm, at.b);
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 0);
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), 2);
+	expect_found(test, folio, 2);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.b, 1));
+}
+
+static void one_anchor_is_enough(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	ksm_test_fork(test, at.mm);
+	give_up(test, at.mm, at.a);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), 1);
+	/* It comes back to the same address, and goes again. */
+	ksm_test_write(test, at.mm, at.a, 1);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_MERGED);
+	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.a), folio);
+	expect_found(test, folio, 4);
+	give_up(test, at.mm, at.a);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), 1);
+	expect_found(test, folio, 3);
+}
+
+static void without_forks_there_is_no_anchor(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	give_up(test, at.mm, at.a);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), 0);
+	expect_found(test, folio, 1);
+}
+
+static void anchors_end_with_their_page(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct mm_struct *child = ksm_test_fork(test, at.mm);
+
+	give_up(test, at.mm, at.a);
+	give_up(test, at.mm, at.b);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
+	do_madvise(child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
+	mutex_lock(&ksm_pass_lock);
+	ksm_forget_idle(1);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Swapping in.                                                             */
+
+/* Ask what to map for @folio: itself, an error, or KSM's copy of it. */
+static void *swap_in(struct kunit *test, struct folio *folio, struct mm_struct *mm,
+		     unsigned long addr, u64 content)
+{
+	struct vm_area_struct *vma;
+	struct folio *got;
+
+	folio_lock(folio);
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, addr);
+	got = ksm_rmap_swapin(folio, vma, addr);
+	mmap_read_unlock(mm);
+	folio_unlock(folio);
+	if (IS_ERR_OR_NULL(got) || got == folio)
+		return got;
+
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(got));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(got));
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(got));
+	KUNIT_EXPECT_FALSE(test, folio_mapped(got));
+	KUNIT_EXPECT_NULL(test, got->mapping);
+	KUNIT_EXPECT_EQ(test, *(u64 *)folio_address(got), content);
+	folio_unlock(got);
+	folio_put(got);
+	return NULL;
+}
+
+/* No page, and not the page itself: a copy, which was looked at and freed. */
+#define EXPECT_COPY(test, folio, mm, addr, content) \
+	KUNIT_EXPECT_NULL(test, swap_in(test, folio, mm, addr, content))
+
+static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct mm_struct *child = ksm_test_fork(test, at.mm);
+
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.a, 1), (void *)folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.b, 1), (void *)folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, child, at.a, 1), (void *)folio);
+}
+
+static void elsewhere_a_ksm_page_is_copied(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	unsigned long elsewhere = ksm_test_map(test, at.mm, 1);
+
+	EXPECT_COPY(test, folio, at.mm, elsewhere, 1);
+}
+
+static void where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	mmap_write_lock(at.mm);
+	vm_flags_clear(vma_lookup(at.mm, at.a), VM_MERGEABLE);
+	mmap_write_unlock(at.mm);
+	EXPECT_COPY(test, folio, at.mm, at.a, 1);
+}
+
+static void while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
+	EXPECT_COPY(test, folio, at.mm, at.a, 1);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+}
+
+static void an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	struct mm_struct *child = ksm_test_fork(test, at.mm), *other = ksm_test_mm(test);
+	unsigned long elsewhere = ksm_test_map(test, other, 1);
+
+	ksm_test_write(test, other, elsewhere, 2);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.a, 1), (void *)folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, child, at.a, 1), (void *)folio);
+	/* Else it was a KSM page when it went out: another offset, another anon_vma. */
+	EXPECT_COPY(test, folio, at.mm, at.b, 1);
+	EXPECT_COPY(test, folio, other, elsewhere, 1);
+}
+
+static void what_cannot_be_read_is_not_copied(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+
+	/* Not read in: the fault sees the error in the page itself. */
+	folio_clear_uptodate(folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.b, 1), (void *)folio);
+	folio_mark_uptodate(folio);
+	ksm_test_poison(test, folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.b, 1), ERR_PTR(-EHWPOISON));
+}
+
+static void a_large_folio_is_left_alone(struct kunit *test)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 1);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.a, 1), (void *)folio);
+	folio_put(folio);
+}
+
+static struct kunit_case rmap_cases[] = {
+	KUNIT_CASE(a_walk_visits_items_and_forks),
+	KUNIT_CASE(a_walk_stops_when_told_to),
+	KUNIT_CASE(a_walk_stops_when_all_is_done),
+	KUNIT_CASE(a_walk_passes_over_whom_it_is_told_to),
+	KUNIT_CASE(a_walk_that_must_not_wait_does_not),
+	KUNIT_CASE(forks_of_merged_pages_are_found),
+	KUNIT_CASE(a_page_that_a_child_promotes_is_found_at_its_parent),
+	KUNIT_CASE(a_fork_is_found_when_its_parent_has_gone),
+	KUNIT_CASE(one_anchor_is_enough),
+	KUNIT_CASE(without_forks_there_is_no_anchor),
+	KUNIT_CASE(anchors_end_with_their_page),
+	KUNIT_CASE(a_ksm_page_returns_to_where_it_was_merged),
+	KUNIT_CASE(elsewhere_a_ksm_page_is_copied),
+	KUNIT_CASE(where_merging_has_ended_a_ksm_page_is_copied),
+	KUNIT_CASE(while_all_is_unmerged_a_ksm_page_is_copied),
+	KUNIT_CASE(an_ordinary_page_returns_to_its_place_alone),
+	KUNIT_CASE(what_cannot_be_read_is_not_copied),
+	KUNIT_CASE(a_large_folio_is_left_alone),
+	{ }
+};
+
+static struct kunit_suite rmap_suite = {
+	.name = "ksm_rmap",
+	.init = init,
+	.test_cases = rmap_cases,
+};
+kunit_test_suite(rmap_suite);
