@@ -107,25 +107,23 @@
 /**
  * ksm_madvise() - MADV_MERGEABLE and MADV_UNMERGEABLE
  * @vma: a VMA of the range
- * @start: first address, in @vma
- * @end: address behind the last, in @vma
+ * @from: first address, in @vma
+ * @to: address behind the last, in @vma
  * @advice: one of the two
- * @vm_flags: flags that the range shall have; edited, @vma itself is not
+ * @flags: flags that the range shall have; edited, @vma itself is not
  *
  * Context: Process context; may sleep and fault. The caller holds the mmap lock
  *	    for write.
  * Return: 0, also for a range that cannot merge; -ENOMEM; -ERESTARTSYS. Then
- *	   @vm_flags is as it was, and a part may be unmerged already.
+ *	   @flags is as it was, and a part may be unmerged already.
  */
-int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
-		unsigned long end, int advice, unsigned long *vm_flags)
+int ksm_madvise(struct vm_area_struct *vma, unsigned long from,
+		unsigned long to, int advice, vm_flags_t *flags)
 {
-	switch (advice) {
-	case MADV_MERGEABLE:
-		return ksm_advice_set(vma, vm_flags);
-	case MADV_UNMERGEABLE:
-		return ksm_advice_clear(vma, start, end, vm_flags);
-	}
+	if (advice == MADV_MERGEABLE)
+		return ksm_advice_set(vma, flags);
+	if (advice == MADV_UNMERGEABLE)
+		return ksm_advice_clear(vma, from, to, flags);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(ksm_madvise);
@@ -145,9 +143,10 @@ EXPORT_SYMBOL_GPL(ksm_madvise);
 vm_flags_t ksm_vma_flags(struct mm_struct *mm, const struct file *file,
 			 vm_flags_t vm_flags)
 {
-	if (test_bit(MMF_VM_MERGE_ANY, &mm->flags) && ksm_vma_may_merge(file, vm_flags))
-		vm_flags |= VM_MERGEABLE;
-	return vm_flags;
+	bool merges = test_bit(MMF_VM_MERGE_ANY, &mm->flags);
+
+	return merges && ksm_vma_may_merge(file, vm_flags) ? vm_flags | VM_MERGEABLE :
+							     vm_flags;
 }
 
 /**
@@ -185,9 +184,9 @@ int ksm_enable_merge_any(struct mm_struct *mm)
  */
 int ksm_disable_merge_any(struct mm_struct *mm)
 {
-	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
-		return 0;
-	return ksm_advice_clear_all(mm);
+	bool merges = test_bit(MMF_VM_MERGE_ANY, &mm->flags);
+
+	return merges ? ksm_advice_clear_all(mm) : 0;
 }
 
 /**
@@ -262,31 +261,31 @@ void __ksm_exit(struct mm_struct *mm)
 
 /**
  * ksm_might_need_to_copy() - what to map for a page from the swap cache
- * @folio: what was found there
+ * @cached: what was found there
  * @vma: where it is to be mapped
- * @addr: at which address
+ * @at: at which address
  *
- * Context: Process context; may sleep and allocate. The caller holds @folio's
+ * Context: Process context; may sleep and allocate. The caller holds @cached's
  *	    lock, and the mmap lock or @vma's.
- * Return: @folio; a copy, locked, charged, dirty and not mapped; NULL
+ * Return: @cached; a copy, locked, charged, dirty and not mapped; NULL
  *	   without memory; ERR_PTR(-EHWPOISON).
  */
-struct folio *ksm_might_need_to_copy(struct folio *folio,
-				     struct vm_area_struct *vma, unsigned long addr)
+struct folio *ksm_might_need_to_copy(struct folio *cached,
+				     struct vm_area_struct *vma, unsigned long at)
 {
-	return ksm_rmap_swapin(folio, vma, addr);
+	return ksm_rmap_swapin(cached, vma, at);
 }
 
 /**
  * rmap_walk_ksm() - visit every mapping of a KSM page
  * @folio: the page
- * @rwc: what to do there
+ * @walk: what to do there
  *
  * Context: Process context; see ksm_rmap_walk(). The caller holds @folio's lock.
  */
-void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *walk)
 {
-	ksm_rmap_walk(folio, rwc);
+	ksm_rmap_walk(folio, walk);
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
@@ -294,29 +293,29 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
  * collect_procs_ksm() - collect who maps a KSM page that has failed
  * @folio: the folio
  * @page: its page
- * @to_kill: list to add to
- * @force_early: whether to add tasks that did not ask to be told early
+ * @victims: list to add to
+ * @early: whether to add tasks that did not ask to be told early
  *
  * Context: Process context; may sleep. The caller holds @folio's lock.
  */
 void collect_procs_ksm(struct folio *folio, struct page *page,
-		       struct list_head *to_kill, int force_early)
+		       struct list_head *victims, int early)
 {
-	ksm_rmap_collect(folio, page, to_kill, force_early);
+	ksm_rmap_collect(folio, page, victims, early);
 }
 #endif
 
 #ifdef CONFIG_MIGRATION
 /**
  * folio_migrate_ksm() - a page moves; if it is a KSM page, its node follows
- * @newfolio: where it goes, its mapping set
- * @folio: where it was, with mapping and swap cache flag still in place
+ * @dst: where it goes, its mapping set
+ * @src: where it was, with mapping and swap cache flag still in place
  *
  * Context: The caller holds both folios' locks. Does not sleep.
  */
-void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
+void folio_migrate_ksm(struct folio *dst, struct folio *src)
 {
-	ksm_node_migrate(newfolio, folio);
+	ksm_node_migrate(dst, src);
 }
 #endif
 

@@ -18,13 +18,13 @@
 
 static int enter_once(struct mm_struct *mm)
 {
-	if (test_bit(MMF_VM_MERGEABLE, &mm->flags))
-		return 0;
-	return ksm_mms_enter(mm);
+	bool registered = test_bit(MMF_VM_MERGEABLE, &mm->flags);
+
+	return registered ? 0 : ksm_mms_enter(mm);
 }
 
 /* Give a range private copies, and drop the items of what was merged there. */
-static int unmerge(struct vm_area_struct *vma, unsigned long start, unsigned long end)
+static int unmerge(struct vm_area_struct *vma, unsigned long from, unsigned long to)
 {
 	struct ksm_mm *km;
 	int err;
@@ -33,13 +33,11 @@ static int unmerge(struct vm_area_struct *vma, unsigned long start, unsigned lon
 
 	if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
 		return 0;
-	err = ksm_unshare_range(vma, start, end, true);
-	if (err)
-		return err;
+	err = ksm_unshare_range(vma, from, to, true);
 	km = ksm_mms_find(vma->vm_mm);
-	if (!km)
-		return 0;
-	return ksm_forget_merged(km, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT);
+	if (err || !km)
+		return err;
+	return ksm_forget_merged(km, PHYS_PFN(from), PHYS_PFN(to - 1));
 }
 
 /**
@@ -68,18 +66,18 @@ int ksm_advice_set(struct vm_area_struct *vma, vm_flags_t *flags)
 /**
  * ksm_advice_clear() - do not merge a range any more, and undo what was merged
  * @vma: the VMA
- * @start: first address
- * @end: address behind the last
+ * @from: first address
+ * @to: address behind the last
  * @flags: the flags to be; loses VM_MERGEABLE when the range is unmerged
  *
  * Context: Process context; sleeps and faults. The caller holds the mmap lock
  *	    for write.
  * Return: 0; -ENOMEM or -ERESTARTSYS with @flags unchanged.
  */
-int ksm_advice_clear(struct vm_area_struct *vma, unsigned long start,
-		     unsigned long end, vm_flags_t *flags)
+int ksm_advice_clear(struct vm_area_struct *vma, unsigned long from,
+		     unsigned long to, vm_flags_t *flags)
 {
-	int err = unmerge(vma, start, end);
+	int err = unmerge(vma, from, to);
 
 	if (!err)
 		*flags &= ~VM_MERGEABLE;
@@ -101,12 +99,9 @@ int ksm_advice_set_all(struct mm_struct *mm)
 
 	mmap_assert_write_locked(mm);
 
-	if (test_bit(MMF_VM_MERGE_ANY, &mm->flags))
-		return 0;
 	err = enter_once(mm);
-	if (err)
+	if (err || test_and_set_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return err;
-	set_bit(MMF_VM_MERGE_ANY, &mm->flags);
 	for_each_vma(vmi, vma)
 		ksm_advice_settle(vma);
 	return 0;
@@ -138,9 +133,11 @@ int ksm_advice_clear_all(struct mm_struct *mm)
 	}
 	clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
 	vma_iter_init(&vmi, mm, 0);
-	for_each_vma(vmi, vma)
-		if (vma->vm_flags & VM_MERGEABLE)
-			vm_flags_clear(vma, VM_MERGEABLE);
+	for_each_vma(vmi, vma) {
+		if (!(vma->vm_flags & VM_MERGEABLE))
+			continue;
+		vm_flags_clear(vma, VM_MERGEABLE);
+	}
 	return 0;
 }
 
@@ -157,17 +154,15 @@ int ksm_advice_clear_all(struct mm_struct *mm)
 void ksm_advice_settle(struct vm_area_struct *vma)
 {
 	struct mm_struct *mm = vma->vm_mm;
+	vm_flags_t wanted;
 
 	mmap_assert_write_locked(mm);
 
 	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return;
-	if (!ksm_vma_may_merge(vma->vm_file, vma->vm_flags)) {
-		if (vma->vm_flags & VM_MERGEABLE)
-			vm_flags_clear(vma, VM_MERGEABLE);
-		return;
-	}
-	if (!(vma->vm_flags & VM_MERGEABLE))
-		vm_flags_set(vma, VM_MERGEABLE);
-	enter_once(mm);
+	wanted = ksm_vma_may_merge(vma->vm_file, vma->vm_flags) ? VM_MERGEABLE : 0;
+	if ((vma->vm_flags & VM_MERGEABLE) != wanted)
+		vm_flags_mod(vma, wanted, VM_MERGEABLE);
+	if (wanted)
+		enter_once(mm);
 }

@@ -137,11 +137,13 @@ int ksm_ksmd_set_run(unsigned int run)
  * @pages: their number; with 0 ksmd waits
  *
  * Context: Process context.
+ * Return: 0.
  */
-void ksm_ksmd_set_pages_to_scan(unsigned int pages)
+int ksm_ksmd_set_pages_to_scan(unsigned int pages)
 {
 	WRITE_ONCE(ksm_state.pages_to_scan, pages);
 	ksm_state_wake();
+	return 0;
 }
 
 /**
@@ -151,12 +153,14 @@ void ksm_ksmd_set_pages_to_scan(unsigned int pages)
  * The rest that is under way ends.
  *
  * Context: Process context.
+ * Return: 0.
  */
-void ksm_ksmd_set_sleep_millisecs(unsigned int millisecs)
+int ksm_ksmd_set_sleep_millisecs(unsigned int millisecs)
 {
 	WRITE_ONCE(ksm_state.sleep_millisecs, millisecs);
 	atomic_inc(&ksm_state.pace);
 	ksm_state_wake();
+	return 0;
 }
 
 /**

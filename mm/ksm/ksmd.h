@@ -7,8 +7,8 @@
 int ksm_ksmd_start(void);
 void ksm_ksmd_stop(void);
 int ksm_ksmd_set_run(unsigned int run);
-void ksm_ksmd_set_pages_to_scan(unsigned int pages);
-void ksm_ksmd_set_sleep_millisecs(unsigned int millisecs);
+int ksm_ksmd_set_pages_to_scan(unsigned int pages);
+int ksm_ksmd_set_sleep_millisecs(unsigned int millisecs);
 void ksm_ksmd_set_offlining(bool offlining);
 
 #endif /* _MM_KSM_KSMD_H */

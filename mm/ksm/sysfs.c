@@ -15,136 +15,55 @@
 #include "state.h"
 #include "sysfs.h"
 
-#define KSM_RO(_name) \
-	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
-#define KSM_RW(_name) \
-	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
+/* A file that shows a number. */
+#define SHOW(_name, _format, _value)						\
+static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
+			    char *buf)						\
+{										\
+	return sysfs_emit(buf, _format "\n", _value);				\
+}
+
+#define COUNTER(_name, _format, _value)						\
+	SHOW(_name, _format, _value)						\
+	static struct kobj_attribute _name##_attr = {				\
+		.attr	= { .name = #_name, .mode = 0444 },			\
+		.show	= _name##_show,						\
+	}
+
+/* A file that takes a number as well; what is wrong with it, @_set says. */
+#define KNOB(_name, _value, _set)						\
+	SHOW(_name, "%u", _value)						\
+static ssize_t _name##_store(struct kobject *kobj, struct kobj_attribute *attr,	\
+			     const char *buf, size_t count)			\
+{										\
+	unsigned int number;							\
+	int err = parse(buf, &number) ?: _set(number);				\
+										\
+	return err ?: count;							\
+}										\
+	static struct kobj_attribute _name##_attr = {				\
+		.attr	= { .name = #_name, .mode = 0644 },			\
+		.show	= _name##_show,						\
+		.store	= _name##_store,					\
+	}
 
 /* Whatever is no number of 32 bits is EINVAL, a number too large as well. */
-static int parse(const char *buf, unsigned int *value)
+static int parse(const char *buf, unsigned int *number)
 {
-	return kstrtouint(buf, 10, value) ? -EINVAL : 0;
+	return kstrtouint(buf, 10, number) ? -EINVAL : 0;
 }
 
-/* ------------------------------------------------------------------------ */
-/* Knobs.                                                                   */
+KNOB(run, READ_ONCE(ksm_state.run), ksm_ksmd_set_run);
+KNOB(pages_to_scan, READ_ONCE(ksm_state.pages_to_scan), ksm_ksmd_set_pages_to_scan);
+KNOB(sleep_millisecs, READ_ONCE(ksm_state.sleep_millisecs), ksm_ksmd_set_sleep_millisecs);
 
-static ssize_t run_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_state.run));
-}
-
-static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
-			 const char *buf, size_t count)
-{
-	unsigned int run;
-	int err = parse(buf, &run);
-
-	if (!err)
-		err = ksm_ksmd_set_run(run);
-	return err ?: count;
-}
-
-KSM_RW(run);
-
-static ssize_t pages_to_scan_show(struct kobject *kobj, struct kobj_attribute *attr,
-				  char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_state.pages_to_scan));
-}
-
-static ssize_t pages_to_scan_store(struct kobject *kobj, struct kobj_attribute *attr,
-				   const char *buf, size_t count)
-{
-	unsigned int pages;
-	int err = parse(buf, &pages);
-
-	if (err)
-		return err;
-	ksm_ksmd_set_pages_to_scan(pages);
-	return count;
-}
-
-KSM_RW(pages_to_scan);
-
-static ssize_t sleep_millisecs_show(struct kobject *kobj, struct kobj_attribute *attr,
-				    char *buf)
-{
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_state.sleep_millisecs));
-}
-
-static ssize_t sleep_millisecs_store(struct kobject *kobj, struct kobj_attribute *attr,
-				     const char *buf, size_t count)
-{
-	unsigned int millisecs;
-	int err = parse(buf, &millisecs);
-
-	if (err)
-		return err;
-	ksm_ksmd_set_sleep_millisecs(millisecs);
-	return count;
-}
-
-KSM_RW(sleep_millisecs);
-
-/* ------------------------------------------------------------------------ */
-/* Counters.                                                                */
-
-static ssize_t pages_shared_show(struct kobject *kobj, struct kobj_attribute *attr,
-				 char *buf)
-{
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.shared));
-}
-
-KSM_RO(pages_shared);
-
-static ssize_t pages_sharing_show(struct kobject *kobj, struct kobj_attribute *attr,
-				  char *buf)
-{
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.sharing));
-}
-
-KSM_RO(pages_sharing);
-
-static ssize_t pages_unshared_show(struct kobject *kobj, struct kobj_attribute *attr,
-				   char *buf)
-{
-	return sysfs_emit(buf, "%ld\n", ksm_state_unshared());
-}
-
-KSM_RO(pages_unshared);
-
-static ssize_t pages_volatile_show(struct kobject *kobj, struct kobj_attribute *attr,
-				   char *buf)
-{
-	return sysfs_emit(buf, "%ld\n", atomic_long_read(&ksm_counts.fickle));
-}
-
-KSM_RO(pages_volatile);
-
-static ssize_t pages_scanned_show(struct kobject *kobj, struct kobj_attribute *attr,
-				  char *buf)
-{
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.scanned));
-}
-
-KSM_RO(pages_scanned);
-
-static ssize_t full_scans_show(struct kobject *kobj, struct kobj_attribute *attr,
-			       char *buf)
-{
-	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_counts.rounds));
-}
-
-KSM_RO(full_scans);
-
-static ssize_t general_profit_show(struct kobject *kobj, struct kobj_attribute *attr,
-				   char *buf)
-{
-	return sysfs_emit(buf, "%ld\n", ksm_profit_of_all());
-}
-
-KSM_RO(general_profit);
+COUNTER(pages_shared, "%lu", READ_ONCE(ksm_counts.shared));
+COUNTER(pages_sharing, "%lu", READ_ONCE(ksm_counts.sharing));
+COUNTER(pages_unshared, "%ld", ksm_state_unshared());
+COUNTER(pages_volatile, "%ld", atomic_long_read(&ksm_counts.fickle));
+COUNTER(pages_scanned, "%lu", READ_ONCE(ksm_counts.scanned));
+COUNTER(full_scans, "%lu", READ_ONCE(ksm_counts.rounds));
+COUNTER(general_profit, "%ld", ksm_profit_of_all());
 
 static struct attribute *ksm_attrs[] = {
 	&run_attr.attr,

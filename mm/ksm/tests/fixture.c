@@ -53,6 +53,7 @@ static void expect_nothing_left(void *data)
 
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_nodes();
+	ksm_forget_idle(ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
@@ -214,11 +215,13 @@ static void end_mm(void *data)
 	struct vm_area_struct *vma;
 	struct ksm_mm *km;
 
+	kthread_use_mm(mm);
 	mmap_write_lock(mm);
 	while ((vma = find_vma(mm, 0)))
 		if (do_munmap(mm, vma->vm_start, vma->vm_end - vma->vm_start, NULL))
 			break;
 	mmap_write_unlock(mm);
+	kthread_unuse_mm(mm);
 
 	km = ksm_test_lock(mm);
 	if (km)

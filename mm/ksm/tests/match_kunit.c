@@ -179,37 +179,46 @@ static void different_pages_stay_apart(struct kunit *test)
 	KUNIT_EXPECT_PTR_NE(test, ksm_test_folio_at(mm, a), ksm_test_folio_at(mm, b));
 }
 
+/* Of the pages at @a and @b, which are equal, one cannot be merged for now. */
+static void expect_apart(struct kunit *test, struct mm_struct *mm, unsigned long a,
+			 unsigned long b)
+{
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_WAITING);
+	KUNIT_EXPECT_PTR_NE(test, ksm_test_folio_at(mm, a), ksm_test_folio_at(mm, b));
+	/* A KSM page is never made for nothing. */
+	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(mm, a)));
+	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(mm, b)));
+	expect_counts(test, 0, 0);
+	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
+}
+
 static void a_page_in_use_is_not_merged(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
 	struct folio *folio = ksm_test_folio_at(mm, b);
 
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
 	folio_get(folio);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_FAILED);
-	folio_put(folio);
+	expect_apart(test, mm, a, b);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, b), folio);
-	KUNIT_EXPECT_FALSE(test, folio_test_ksm(folio));
-	expect_counts(test, 0, 0);
-	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
+	folio_put(folio);
 }
 
-static void no_ksm_page_is_made_for_a_twin_in_use(struct kunit *test)
+static void a_page_in_use_does_not_keep_others_apart(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
+	unsigned long c = new_page(test, mm, 1);
 	struct folio *folio = ksm_test_folio_at(mm, a);
 
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
 	folio_get(folio);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_FAILED);
+	expect_apart(test, mm, a, b);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_MERGED);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, b), ksm_test_folio_at(mm, c));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, a), folio);
 	folio_put(folio);
-	KUNIT_EXPECT_FALSE(test, folio_test_ksm(folio));
-	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(mm, b)));
-	expect_counts(test, 0, 0);
-	/* The next attempt has better luck. */
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_MERGED);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_MERGED);
 }
 
 static void a_page_in_use_does_not_join(struct kunit *test)
@@ -228,18 +237,16 @@ static void a_page_in_use_does_not_join(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_mapcount(ksm_test_folio_at(mm, at[0])), 2);
 }
 
-static void a_locked_page_is_left_for_the_next_round(struct kunit *test)
+static void a_locked_page_is_not_waited_for(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
 	struct folio *folio = ksm_test_folio_at(mm, a);
 
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
 	folio_lock(folio);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_FAILED);
+	expect_apart(test, mm, a, b);
 	folio_unlock(folio);
-	expect_counts(test, 0, 0);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_MERGED);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_MERGED);
 }
 
 static void a_page_shared_by_fork_is_not_merged_with_itself(struct kunit *test)
@@ -300,9 +307,9 @@ static struct kunit_case match_cases[] = {
 	KUNIT_CASE(a_child_gets_items_of_its_own),
 	KUNIT_CASE(different_pages_stay_apart),
 	KUNIT_CASE(a_page_in_use_is_not_merged),
-	KUNIT_CASE(no_ksm_page_is_made_for_a_twin_in_use),
+	KUNIT_CASE(a_page_in_use_does_not_keep_others_apart),
 	KUNIT_CASE(a_page_in_use_does_not_join),
-	KUNIT_CASE(a_locked_page_is_left_for_the_next_round),
+	KUNIT_CASE(a_locked_page_is_not_waited_for),
 	KUNIT_CASE(a_page_shared_by_fork_is_not_merged_with_itself),
 	KUNIT_CASE(nobody_joins_a_poisoned_page),
 	KUNIT_CASE(a_freed_page_is_not_in_the_way),
