@@ -58,9 +58,11 @@ int ksm_advice_set(struct vm_area_struct *vma, vm_flags_t *flags)
 	if ((*flags & VM_MERGEABLE) || !ksm_vma_may_merge(vma->vm_file, *flags))
 		return 0;
 	err = enter_once(vma->vm_mm);
-	if (!err)
-		*flags |= VM_MERGEABLE;
-	return err;
+	if (err)
+		return err;
+	*flags |= VM_MERGEABLE;
+	ksm_mms_offer(vma->vm_mm);
+	return 0;
 }
 
 /**
@@ -104,6 +106,7 @@ int ksm_advice_set_all(struct mm_struct *mm)
 		return err;
 	for_each_vma(vmi, vma)
 		ksm_advice_settle(vma);
+	ksm_mms_offer(mm);
 	return 0;
 }
 
@@ -162,7 +165,7 @@ void ksm_advice_settle(struct vm_area_struct *vma)
 		return;
 	wanted = ksm_vma_may_merge(vma->vm_file, vma->vm_flags) ? VM_MERGEABLE : 0;
 	if ((vma->vm_flags & VM_MERGEABLE) != wanted)
-		vm_flags_mod(vma, wanted, VM_MERGEABLE);
+		vm_flags_mod(vma, wanted, VM_MERGEABLE & ~wanted);
 	if (wanted)
 		enter_once(mm);
 }

@@ -46,16 +46,22 @@ static void scan_batch(void)
 static void rest(void)
 {
 	int pace = atomic_read(&ksm_state.pace);
-	unsigned int millisecs = READ_ONCE(ksm_state.sleep_millisecs);
+	unsigned long pause = msecs_to_jiffies(READ_ONCE(ksm_state.sleep_millisecs));
 
+	/*
+	 * Without a rest, rounds over little memory would follow one another
+	 * thousands of times a second, and find what they found before.
+	 */
+	if (!pause && ksm_scan_at_start())
+		pause = 1;
 	if (!may_scan())
 		wait_event_freezable(ksm_work_wait,
 				     may_scan() || kthread_should_stop());
-	else if (millisecs)
+	else if (pause)
 		wait_event_freezable_timeout(ksm_work_wait,
 					     pace != atomic_read(&ksm_state.pace) ||
 					     kthread_should_stop(),
-					     msecs_to_jiffies(millisecs));
+					     pause);
 	else
 		cond_resched();
 	try_to_freeze();
@@ -148,7 +154,7 @@ int ksm_ksmd_set_pages_to_scan(unsigned int pages)
 
 /**
  * ksm_ksmd_set_sleep_millisecs() - set the rest between two batches
- * @millisecs: its length; 0 for none
+ * @millisecs: its length; 0 for none, but for a moment between two rounds
  *
  * The rest that is under way ends.
  *

@@ -5,8 +5,14 @@
  * The cursor is a list entry of its own between the mms that a round has seen
  * and those that it has not, so nobody who leaves the list has to mend it. An
  * mm that enters is put before the cursor: its turn comes with the next round,
- * and a storm of forks cannot make a round endless. While everything is being
- * unmerged it is put at the very end, for else its pages would be missed.
+ * and a storm of forks cannot make a round endless. It is put at the very end
+ * while nothing is scanned: while everything is being unmerged its pages would
+ * be missed else, and a round that was stopped half-way has time for newcomers.
+ *
+ * A program that offers memory behind the cursor has the round come to its mm
+ * once more before it ends. So a full scan has read all that was offered before
+ * it ended, and who waits for two of them knows that equal pages have met. How
+ * often a round does that is limited.
  *
  * A registration holds the mm_struct (mmgrab), never the address space: who
  * exits must not wait for a scan. A batch therefore announces itself by a use
@@ -29,11 +35,16 @@
 
 #define MMS_HASH_BITS	10
 
+/* A round comes back at least that often, and as often as there are mms. */
+#define RETURNS_MIN	16
+
 static DEFINE_HASHTABLE(mms_hash, MMS_HASH_BITS);	/* M */
 static LIST_HEAD(mms_list);			/* M */
 static LIST_HEAD(mms_dead);			/* M */
 static LIST_HEAD(cursor);			/* M */
 static unsigned long nr_living;			/* M */
+static unsigned int turn;			/* M: number of the round */
+static unsigned long returns_left;		/* M: of the round, to mms it has seen */
 
 /* Leaf: who is registered, in use, dead. */
 static DEFINE_SPINLOCK(ksm_mms_lock);
@@ -95,11 +106,12 @@ int ksm_mms_enter(struct mm_struct *mm)
 
 	slot = &km->slot;
 	spin_lock(&ksm_mms_lock);
+	km->turn = turn;	/* as if seen: it stands before the cursor */
 	mm_slot_insert(mms_hash, mm, slot);
-	if (READ_ONCE(ksm_state.run) == KSM_RUN_UNMERGE)
-		list_add_tail(&slot->mm_node, &mms_list);
-	else
+	if (READ_ONCE(ksm_state.run) == KSM_RUN_MERGE)
 		list_add_tail(&slot->mm_node, &cursor);
+	else
+		list_add_tail(&slot->mm_node, &mms_list);
 	was_empty = !nr_living;
 	WRITE_ONCE(nr_living, nr_living + 1);
 	spin_unlock(&ksm_mms_lock);
@@ -194,6 +206,8 @@ void ksm_mms_rewind(void)
 
 	spin_lock(&ksm_mms_lock);
 	list_move(&cursor, &mms_list);
+	turn++;
+	returns_left = nr_living + RETURNS_MIN;
 	spin_unlock(&ksm_mms_lock);
 }
 
@@ -214,15 +228,25 @@ struct ksm_mm *ksm_mms_next(void)
 	if (!list_is_last(&cursor, &mms_list)) {
 		km = list_entry(cursor.next, struct ksm_mm, slot.mm_node);
 		list_move(&cursor, &km->slot.mm_node);
+		km->turn = turn;
 		km->users++;
 	}
 	spin_unlock(&ksm_mms_lock);
 	return km;
 }
 
+static void visit_again(struct ksm_mm *km)
+{
+	lockdep_assert_held(&ksm_mms_lock);
+
+	km->turn = turn - 1;
+	km->once_more = false;
+	list_move_tail(&km->slot.mm_node, &mms_list);
+}
+
 /**
- * ksm_mms_put() - end the use of an mm
- * @km: from ksm_mms_next() or ksm_mms_get()
+ * ksm_mms_put() - end a round's use of an mm
+ * @km: from ksm_mms_next()
  * @again: the round is not through with it, ksm_mms_next() shall return it
  *
  * Context: Process context. The caller holds ksm_pass_lock.
@@ -233,8 +257,38 @@ void ksm_mms_put(struct ksm_mm *km, bool again)
 
 	spin_lock(&ksm_mms_lock);
 	km->users--;
-	if (again && !km->exiting)
+	km->half_way = again;
+	if (!km->exiting && again)
 		list_move_tail(&cursor, &km->slot.mm_node);
+	else if (!km->exiting && km->once_more)
+		visit_again(km);
+	spin_unlock(&ksm_mms_lock);
+}
+
+/**
+ * ksm_mms_offer() - a program offers more of its memory
+ * @mm: its mm; nothing happens if it is not registered
+ *
+ * If the round has been there, or is there now, it comes again before it ends.
+ *
+ * Context: Process context. The caller holds @mm's mmap lock for write, so that
+ *	    a round that comes waits for the offer to stand.
+ */
+void ksm_mms_offer(struct mm_struct *mm)
+{
+	struct ksm_mm *km;
+
+	mmap_assert_write_locked(mm);
+
+	spin_lock(&ksm_mms_lock);
+	km = lookup(mm);
+	if (km && km->turn == turn && returns_left) {
+		returns_left--;
+		if (km->users || km->half_way)
+			km->once_more = true;
+		else
+			visit_again(km);
+	}
 	spin_unlock(&ksm_mms_lock);
 }
 
@@ -243,7 +297,7 @@ void ksm_mms_put(struct ksm_mm *km, bool again)
  * @km: a registration that an item names
  *
  * Context: Process context. The caller holds ksm_pass_lock, which keeps the
- *	    dead from being buried, and keeps holding it until ksm_mms_put().
+ *	    dead from being buried, and keeps holding it until ksm_mms_drop().
  * Return: @km in use, or NULL when the mm is exiting.
  */
 struct ksm_mm *ksm_mms_get(struct ksm_mm *km)
@@ -257,6 +311,21 @@ struct ksm_mm *ksm_mms_get(struct ksm_mm *km)
 		km->users++;
 	spin_unlock(&ksm_mms_lock);
 	return km;
+}
+
+/**
+ * ksm_mms_drop() - end a use out of turn
+ * @km: from ksm_mms_get()
+ *
+ * Context: Process context. The caller holds ksm_pass_lock.
+ */
+void ksm_mms_drop(struct ksm_mm *km)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	spin_lock(&ksm_mms_lock);
+	km->users--;
+	spin_unlock(&ksm_mms_lock);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -16,12 +16,14 @@ void ksm_mms_exit(void);
 int ksm_mms_enter(struct mm_struct *mm);
 enum ksm_leave ksm_mms_leave(struct mm_struct *mm);
 struct ksm_mm *ksm_mms_find(struct mm_struct *mm);
+void ksm_mms_offer(struct mm_struct *mm);
 bool ksm_mms_populated(void);
 
 void ksm_mms_rewind(void);
 struct ksm_mm *ksm_mms_next(void);
 void ksm_mms_put(struct ksm_mm *km, bool again);
 struct ksm_mm *ksm_mms_get(struct ksm_mm *km);
+void ksm_mms_drop(struct ksm_mm *km);
 
 struct ksm_mm *ksm_mms_take_dead(void);
 void ksm_mms_free(struct ksm_mm *km);

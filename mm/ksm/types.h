@@ -33,6 +33,9 @@ struct anon_vma;
  * @records: what is known of each page, by page number (R)
  * @next: address at which the running round goes on (P)
  * @users: how many batches work on the mm now; its exit waits for them (M)
+ * @turn: the last round that came to it (M)
+ * @half_way: that round has not been through with it (M)
+ * @once_more: that round shall come to it again (M)
  * @exiting: the mm has left; nobody may enter its page tables any more (M to
  *	     set; read under its mmap lock)
  */
@@ -41,6 +44,9 @@ struct ksm_mm {
 	struct xarray		records;
 	unsigned long		next;
 	unsigned int		users;
+	unsigned int		turn;
+	bool			half_way;
+	bool			once_more;
 	bool			exiting;
 };
 

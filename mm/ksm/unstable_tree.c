@@ -51,7 +51,7 @@ static enum ksm_found look_up(const struct ksm_offer *offer, struct ksm_offer *t
 		if (!ksm_mms_get(km))
 			return KSM_FOUND_STALE;
 		if (!mmap_read_trylock(mm)) {
-			ksm_mms_put(km, false);
+			ksm_mms_drop(km);
 			return KSM_FOUND_BUSY;
 		}
 	}
@@ -163,7 +163,7 @@ void ksm_unstable_release(const struct ksm_offer *offer, struct ksm_offer *twin)
 	twin->page = NULL;
 	if (twin->owner != offer->owner) {
 		mmap_read_unlock(ksm_mm_of(twin->owner));
-		ksm_mms_put(twin->owner, false);
+		ksm_mms_drop(twin->owner);
 	}
 }
 

@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the KUnit suites share: pages, address spaces with real page tables, and
- * the promise that a test leaves nothing behind.
+ * What the KUnit suites share: the promise that a test leaves nothing behind,
+ * pages, and what ksmd would do with them.
  *
  * Tests call the engine in ksmd's place, which is stopped meanwhile. A failed
- * assertion ends the thread on the spot, so none may stand where a lock is held
- * or a foreign mm is in use: there, expect.
+ * assertion ends the thread on the spot, so none may stand where a lock is held:
+ * there, expect.
  */
 #include <linux/delay.h>
-#include <linux/kthread.h>
-#include <linux/mman.h>
+#include <linux/mm.h>
 #include <linux/page-flags.h>
 #include <linux/pagemap.h>
-#include <linux/pagewalk.h>
-#include <linux/rmap.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
-#include <linux/swap.h>
-#include <linux/uaccess.h>
-
-#include <linux/ksm.h>
 
 #include "../forget.h"
 #include "../match.h"
@@ -29,8 +20,6 @@
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
-
-#define WORDS	(PAGE_SIZE / sizeof(u64))
 
 /* ------------------------------------------------------------------------ */
 /* Before and after.                                                        */
@@ -42,14 +31,27 @@ static struct {
 	unsigned long	rounds;
 } before;
 
+/**
+ * ksm_test_comes_to() - wait for what others do: a burial, a sweep
+ * @count: what it changes
+ * @want: to what
+ *
+ * Return: true once it is so; false after ten seconds.
+ */
+bool ksm_test_comes_to(atomic_long_t *count, long want)
+{
+	int tries = 500;
+
+	while (atomic_long_read(count) != want && tries--)
+		msleep(20);
+	return atomic_long_read(count) == want;
+}
+
 static void expect_nothing_left(void *data)
 {
 	struct kunit *test = data;
-	unsigned int tries = 500;
 
-	/* A burial runs on its own. */
-	while (atomic_long_read(&ksm_counts.mms) && tries--)
-		msleep(20);
+	ksm_test_comes_to(&ksm_counts.mms, 0);
 
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_nodes();
@@ -128,7 +130,7 @@ struct folio *ksm_test_folio(struct kunit *test, u64 content)
 	struct folio *folio = folio_alloc(GFP_KERNEL, 0);
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
-	memset64(folio_address(folio), content, WORDS);
+	memset64(folio_address(folio), content, PAGE_SIZE / sizeof(content));
 	ksm_test_at_end(test, ksm_test_free_folio, folio);
 	return folio;
 }
@@ -203,248 +205,6 @@ struct ksm_node *ksm_test_keep(struct kunit *test, struct folio *folio)
 
 	ksm_test_at_end(test, ksm_test_drop, node);
 	return node;
-}
-
-/* ------------------------------------------------------------------------ */
-/* Address spaces.                                                          */
-
-/* Unmap all and forget it, so that no burial runs into the next test. */
-static void end_mm(void *data)
-{
-	struct mm_struct *mm = data;
-	struct vm_area_struct *vma;
-	struct ksm_mm *km;
-
-	kthread_use_mm(mm);
-	mmap_write_lock(mm);
-	while ((vma = find_vma(mm, 0)))
-		if (do_munmap(mm, vma->vm_start, vma->vm_end - vma->vm_start, NULL))
-			break;
-	mmap_write_unlock(mm);
-	kthread_unuse_mm(mm);
-
-	km = ksm_test_lock(mm);
-	if (km)
-		ksm_forget_all(km, KSM_FORGET_EMPTIED);
-	ksm_test_unlock(mm);
-	mmput(mm);
-}
-
-/**
- * ksm_test_mm() - make an address space
- * @test: the test, which ends it
- *
- * Return: The mm, empty and not registered.
- */
-struct mm_struct *ksm_test_mm(struct kunit *test)
-{
-	struct mm_struct *mm = mm_alloc();
-
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-#ifdef CONFIG_MEMCG
-	/* The thread that runs the test is gone when the mm ends. */
-	RCU_INIT_POINTER(mm->owner, NULL);
-#endif
-	mm->task_size = TASK_SIZE;
-	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
-	set_bit(MMF_DISABLE_THP, &mm->flags);
-	ksm_test_at_end(test, end_mm, mm);
-	return mm;
-}
-
-/**
- * ksm_test_exit() - let an mm exit before its test is over
- * @test: the test
- * @mm: the mm, which nobody uses any more
- */
-void ksm_test_exit(struct kunit *test, struct mm_struct *mm)
-{
-	kunit_remove_action(test, end_mm, mm);
-	mmput(mm);
-}
-
-/**
- * ksm_test_enter() - register an mm
- * @test: the test
- * @mm: the mm
- */
-void ksm_test_enter(struct kunit *test, struct mm_struct *mm)
-{
-	int err;
-
-	mmap_write_lock(mm);
-	err = ksm_mms_enter(mm);
-	mmap_write_unlock(mm);
-	KUNIT_ASSERT_EQ(test, err, 0);
-}
-
-static unsigned long map(struct mm_struct *mm, unsigned long addr, unsigned long len)
-{
-	unsigned long flags = MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0);
-
-	kthread_use_mm(mm);
-	addr = vm_mmap(NULL, addr, len, PROT_READ | PROT_WRITE, flags, 0);
-	kthread_unuse_mm(mm);
-	return addr;
-}
-
-/**
- * ksm_test_map() - map private memory and offer it
- * @test: the test
- * @mm: the mm; is registered then
- * @pages: how many pages
- *
- * Return: Their first address; nothing is written there yet.
- */
-unsigned long ksm_test_map(struct kunit *test, struct mm_struct *mm, unsigned int pages)
-{
-	unsigned long addr = map(mm, 0, pages * PAGE_SIZE);
-
-	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
-	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, pages * PAGE_SIZE, MADV_MERGEABLE), 0);
-	return addr;
-}
-
-/**
- * ksm_test_write() - fill a page as a program does
- * @test: the test
- * @mm: the mm
- * @addr: address of the page
- * @content: what to fill it with
- */
-void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr,
-		    u64 content)
-{
-	u64 __user *words = (u64 __user *)addr;
-	int err = 0;
-	int i;
-
-	kthread_use_mm(mm);
-	for (i = 0; i < WORDS; i++)
-		err |= put_user(content, words + i);
-	kthread_unuse_mm(mm);
-	KUNIT_ASSERT_EQ(test, err, 0);
-	/* A page on its way to the LRU carries a reference, and cannot merge. */
-	lru_add_drain_all();
-}
-
-/**
- * ksm_test_holds() - read a page as a program does
- * @mm: the mm
- * @addr: address of the page
- * @content: what is to be there
- *
- * Return: true if it is there, everywhere in the page.
- */
-bool ksm_test_holds(struct mm_struct *mm, unsigned long addr, u64 content)
-{
-	u64 __user *words = (u64 __user *)addr;
-	bool equal = true;
-	u64 word;
-	int i;
-
-	kthread_use_mm(mm);
-	for (i = 0; i < WORDS; i++)
-		equal &= !get_user(word, words + i) && word == content;
-	kthread_unuse_mm(mm);
-	return equal;
-}
-
-/**
- * ksm_test_pte_at() - read a PTE
- * @mm: the mm
- * @addr: an address in it
- *
- * Return: The PTE; an empty one where there is no page table.
- */
-pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr)
-{
-	pte_t pte = __pte(0);
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
-
-	mmap_read_lock(mm);
-	ptep = ksm_page_map(mm, addr, &ptl);
-	if (ptep) {
-		pte = ptep_get(ptep);
-		pte_unmap_unlock(ptep, ptl);
-	}
-	mmap_read_unlock(mm);
-	return pte;
-}
-
-/**
- * ksm_test_folio_at() - what is mapped at an address
- * @mm: the mm
- * @addr: the address
- *
- * Return: The folio, without a reference; NULL for none.
- */
-struct folio *ksm_test_folio_at(struct mm_struct *mm, unsigned long addr)
-{
-	pte_t pte = ksm_test_pte_at(mm, addr);
-
-	return pte_present(pte) ? pfn_folio(pte_pfn(pte)) : NULL;
-}
-
-/* As dup_mmap() does it, for a VMA. Both mmap locks are held for write. */
-static int copy_vma(struct vm_area_struct *child, struct vm_area_struct *vma)
-{
-	int err;
-
-	vm_flags_set(child, vma->vm_flags & VM_MERGEABLE);
-	vma_start_write(vma);
-	err = anon_vma_fork(child, vma);
-	return err ?: copy_page_range(child, vma);
-}
-
-/* Map what @parent maps; nothing is there yet. */
-static int map_alike(struct mm_struct *mm, struct mm_struct *parent)
-{
-	unsigned long start = 0, end = 0;
-	struct vm_area_struct *vma;
-
-	for (;;) {
-		mmap_read_lock(parent);
-		vma = find_vma(parent, end);
-		if (vma) {
-			start = vma->vm_start;
-			end = vma->vm_end;
-		}
-		mmap_read_unlock(parent);
-		if (!vma)
-			return 0;
-		if (map(mm, start, end - start) != start)
-			return -ENOMEM;
-	}
-}
-
-/**
- * ksm_test_fork() - make a copy of an address space
- * @test: the test, which ends it
- * @parent: the mm to copy
- *
- * Return: The child, registered if @parent is.
- */
-struct mm_struct *ksm_test_fork(struct kunit *test, struct mm_struct *parent)
-{
-	struct mm_struct *mm = ksm_test_mm(test);
-	VMA_ITERATOR(vmi, parent, 0);
-	struct vm_area_struct *vma;
-	int err = 0;
-
-	KUNIT_ASSERT_EQ(test, map_alike(mm, parent), 0);
-
-	mmap_write_lock(parent);
-	mmap_write_lock_nested(mm, SINGLE_DEPTH_NESTING);
-	for_each_vma(vmi, vma)
-		err = err ?: copy_vma(find_vma(mm, vma->vm_start), vma);
-	ksm_fork(mm, parent);
-	flush_tlb_mm(parent);
-	mmap_write_unlock(mm);
-	mmap_write_unlock(parent);
-	KUNIT_ASSERT_EQ(test, err, 0);
-	return mm;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
 #include "../types.h"
 
 int ksm_test_init(struct kunit *test);
+bool ksm_test_comes_to(atomic_long_t *count, long want);
 void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 
 /* Pages of nobody, and KSM pages made of them. */

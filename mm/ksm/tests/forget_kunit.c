@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Forgetting: what goes, what has to stay, and that the counts agree. */
-#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
@@ -332,15 +331,6 @@ static void memory_that_goes_takes_its_nodes_along(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* An exit.                                                                 */
 
-static bool comes_to(atomic_long_t *count, long want)
-{
-	int tries = 500;
-
-	while (atomic_long_read(count) != want && tries--)
-		msleep(20);
-	return atomic_long_read(count) == want;
-}
-
 static void the_dead_are_buried_though_ksmd_stands_still(struct kunit *test)
 {
 	struct mm_struct *mm = mm_alloc();
@@ -357,10 +347,10 @@ static void the_dead_are_buried_though_ksmd_stands_still(struct kunit *test)
 	remember(test, at.c, 1);
 	ksm_test_exit(test, at.mm);
 	KUNIT_EXPECT_EQ(test, ksm_state.run, KSM_RUN_STOP);
-	KUNIT_EXPECT_TRUE(test, comes_to(&ksm_counts.mms, 0));
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 0);
-	KUNIT_EXPECT_TRUE(test, comes_to(&ksm_counts.nodes, 0));
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
 }
 
 static struct kunit_case forget_cases[] = {
@@ -388,4 +378,5 @@ static struct kunit_suite forget_suite = {
 	.init = init,
 	.test_cases = forget_cases,
 };
+
 kunit_test_suite(forget_suite);

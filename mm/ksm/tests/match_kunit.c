@@ -321,4 +321,5 @@ static struct kunit_suite match_suite = {
 	.init = ksm_test_init,
 	.test_cases = match_cases,
 };
+
 kunit_test_suite(match_suite);

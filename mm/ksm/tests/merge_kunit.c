@@ -359,4 +359,5 @@ static struct kunit_suite merge_suite = {
 	.init = init,
 	.test_cases = merge_cases,
 };
+
 kunit_test_suite(merge_suite);

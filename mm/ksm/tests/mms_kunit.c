@@ -316,7 +316,7 @@ static void use_out_of_turn_keeps_the_turn(struct kunit *test)
 	mutex_lock(&ksm_pass_lock);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_get(find(b)), find(b));
 	KUNIT_EXPECT_EQ(test, find(b)->users, 1);
-	ksm_mms_put(find(b), false);
+	ksm_mms_drop(find(b));
 	KUNIT_EXPECT_EQ(test, find(b)->users, 0);
 	mutex_unlock(&ksm_pass_lock);
 	put(km, false);
@@ -334,7 +334,7 @@ static void who_is_leaving_cannot_be_used(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BUSY);
 	KUNIT_EXPECT_NULL(test, ksm_mms_get(km));
 	KUNIT_EXPECT_EQ(test, km->users, 1);
-	ksm_mms_put(km, false);
+	ksm_mms_drop(km);
 	KUNIT_EXPECT_PTR_EQ(test, bury(), mm);
 	mutex_unlock(&ksm_pass_lock);
 }
@@ -364,4 +364,5 @@ static struct kunit_suite mms_suite = {
 	.init = ksm_test_init,
 	.test_cases = mms_cases,
 };
+
 kunit_test_suite(mms_suite);

@@ -417,4 +417,5 @@ static struct kunit_suite node_suite = {
 	.init = init,
 	.test_cases = node_cases,
 };
+
 kunit_test_suite(node_suite);

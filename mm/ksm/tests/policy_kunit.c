@@ -143,4 +143,5 @@ static struct kunit_suite policy_suite = {
 	.name = "ksm_policy",
 	.test_cases = policy_cases,
 };
+
 kunit_test_suite(policy_suite);

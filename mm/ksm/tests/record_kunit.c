@@ -335,4 +335,5 @@ static struct kunit_suite record_suite = {
 	.init = ksm_test_init,
 	.test_cases = record_cases,
 };
+
 kunit_test_suite(record_suite);

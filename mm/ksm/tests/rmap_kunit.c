@@ -298,45 +298,50 @@ static void anchors_end_with_their_page(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Swapping in.                                                             */
 
-/* Ask what to map for @folio: itself, an error, or KSM's copy of it. */
-static void *swap_in(struct kunit *test, struct folio *folio, struct mm_struct *mm,
-		     unsigned long addr, u64 content)
+/* Ask what to map for @folio. */
+static struct folio *swap_in(struct folio *folio, struct mm_struct *mm, unsigned long addr)
 {
-	struct vm_area_struct *vma;
 	struct folio *got;
 
 	folio_lock(folio);
 	mmap_read_lock(mm);
-	vma = vma_lookup(mm, addr);
-	got = ksm_rmap_swapin(folio, vma, addr);
+	got = ksm_rmap_swapin(folio, vma_lookup(mm, addr), addr);
 	mmap_read_unlock(mm);
 	folio_unlock(folio);
-	if (IS_ERR_OR_NULL(got) || got == folio)
-		return got;
+	return got;
+}
 
+static void expect_itself(struct kunit *test, struct folio *folio, struct mm_struct *mm,
+			  unsigned long addr)
+{
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, mm, addr), folio);
+}
+
+static void expect_copy(struct kunit *test, struct folio *folio, struct mm_struct *mm,
+			unsigned long addr)
+{
+	struct folio *got = swap_in(folio, mm, addr);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, got);
+	KUNIT_ASSERT_PTR_NE(test, got, folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_locked(got));
 	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(got));
 	KUNIT_EXPECT_TRUE(test, folio_test_dirty(got));
 	KUNIT_EXPECT_FALSE(test, folio_mapped(got));
 	KUNIT_EXPECT_NULL(test, got->mapping);
-	KUNIT_EXPECT_EQ(test, *(u64 *)folio_address(got), content);
+	KUNIT_EXPECT_EQ(test, memcmp_pages(&got->page, &folio->page), 0);
 	folio_unlock(got);
 	folio_put(got);
-	return NULL;
 }
-
-/* No page, and not the page itself: a copy, which was looked at and freed. */
-#define EXPECT_COPY(test, folio, mm, addr, content) \
-	KUNIT_EXPECT_NULL(test, swap_in(test, folio, mm, addr, content))
 
 static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 	struct mm_struct *child = ksm_test_fork(test, at.mm);
 
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.a, 1), (void *)folio);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.b, 1), (void *)folio);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, child, at.a, 1), (void *)folio);
+	expect_itself(test, folio, at.mm, at.a);
+	expect_itself(test, folio, at.mm, at.b);
+	expect_itself(test, folio, child, at.a);
 }
 
 static void elsewhere_a_ksm_page_is_copied(struct kunit *test)
@@ -344,7 +349,7 @@ static void elsewhere_a_ksm_page_is_copied(struct kunit *test)
 	struct folio *folio = merge(test);
 	unsigned long elsewhere = ksm_test_map(test, at.mm, 1);
 
-	EXPECT_COPY(test, folio, at.mm, elsewhere, 1);
+	expect_copy(test, folio, at.mm, elsewhere);
 }
 
 static void where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
@@ -354,7 +359,7 @@ static void where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
 	mmap_write_lock(at.mm);
 	vm_flags_clear(vma_lookup(at.mm, at.a), VM_MERGEABLE);
 	mmap_write_unlock(at.mm);
-	EXPECT_COPY(test, folio, at.mm, at.a, 1);
+	expect_copy(test, folio, at.mm, at.a);
 }
 
 static void while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
@@ -362,7 +367,7 @@ static void while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
 	struct folio *folio = merge(test);
 
 	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
-	EXPECT_COPY(test, folio, at.mm, at.a, 1);
+	expect_copy(test, folio, at.mm, at.a);
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 }
 
@@ -373,11 +378,11 @@ static void an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
 	unsigned long elsewhere = ksm_test_map(test, other, 1);
 
 	ksm_test_write(test, other, elsewhere, 2);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.a, 1), (void *)folio);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, child, at.a, 1), (void *)folio);
+	expect_itself(test, folio, at.mm, at.a);
+	expect_itself(test, folio, child, at.a);
 	/* Else it was a KSM page when it went out: another offset, another anon_vma. */
-	EXPECT_COPY(test, folio, at.mm, at.b, 1);
-	EXPECT_COPY(test, folio, other, elsewhere, 1);
+	expect_copy(test, folio, at.mm, at.b);
+	expect_copy(test, folio, other, elsewhere);
 }
 
 static void what_cannot_be_read_is_not_copied(struct kunit *test)
@@ -386,10 +391,10 @@ static void what_cannot_be_read_is_not_copied(struct kunit *test)
 
 	/* Not read in: the fault sees the error in the page itself. */
 	folio_clear_uptodate(folio);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.b, 1), (void *)folio);
+	expect_itself(test, folio, at.mm, at.b);
 	folio_mark_uptodate(folio);
 	ksm_test_poison(test, folio);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.b, 1), ERR_PTR(-EHWPOISON));
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, at.mm, at.b), ERR_PTR(-EHWPOISON));
 }
 
 static void a_large_folio_is_left_alone(struct kunit *test)
@@ -397,7 +402,7 @@ static void a_large_folio_is_left_alone(struct kunit *test)
 	struct folio *folio = folio_alloc(GFP_KERNEL, 1);
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
-	KUNIT_EXPECT_PTR_EQ(test, swap_in(test, folio, at.mm, at.a, 1), (void *)folio);
+	expect_itself(test, folio, at.mm, at.a);
 	folio_put(folio);
 }
 
@@ -428,4 +433,5 @@ static struct kunit_suite rmap_suite = {
 	.init = init,
 	.test_cases = rmap_cases,
 };
+
 kunit_test_suite(rmap_suite);

@@ -336,4 +336,5 @@ static struct kunit_suite stable_suite = {
 	.init = ksm_test_init,
 	.test_cases = stable_cases,
 };
+
 kunit_test_suite(stable_suite);

@@ -278,7 +278,7 @@ static void a_candidate_of_an_exiting_mm_is_dropped(struct kunit *test)
 		put_page(offer.page);
 	}
 	KUNIT_EXPECT_EQ(test, a.item->round, 0);
-	ksm_mms_put(a.item->owner, false);
+	ksm_mms_drop(a.item->owner);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_take_dead(), a.item->owner);
 	ksm_mms_free(a.item->owner);
 	ksm_test_unlock(other);
@@ -366,4 +366,5 @@ static struct kunit_suite unstable_suite = {
 	.init = ksm_test_init,
 	.test_cases = unstable_cases,
 };
+
 kunit_test_suite(unstable_suite);

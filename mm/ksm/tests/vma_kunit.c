@@ -30,6 +30,7 @@ static const struct flag never[] = {
 	{ "sparc adi",		VM_SPARC_ADI },
 #endif
 };
+
 KUNIT_ARRAY_PARAM_DESC(never, never, name);
 
 static const struct flag harmless[] = {
@@ -48,6 +49,7 @@ static const struct flag harmless[] = {
 	{ "random access",	VM_RAND_READ },
 	{ "userfaultfd",	VM_UFFD_MISSING },
 };
+
 KUNIT_ARRAY_PARAM_DESC(harmless, harmless, name);
 
 static void vma_of_this_kind_never_merges(struct kunit *test)
@@ -57,7 +59,7 @@ static void vma_of_this_kind_never_merges(struct kunit *test)
 	if (!flag->bit)
 		kunit_skip(test, "no such flag on this architecture");
 	KUNIT_EXPECT_FALSE(test, ksm_vma_may_merge(NULL, PRIVATE_MEMORY | flag->bit));
-	KUNIT_EXPECT_FALSE(test, ksm_vma_may_merge(NULL, PRIVATE_MEMORY | VM_MERGEABLE | flag->bit));
+	KUNIT_EXPECT_FALSE(test, ksm_vma_may_merge(NULL, VM_MERGEABLE | flag->bit));
 }
 
 static void vma_of_this_kind_merges(struct kunit *test)
@@ -165,4 +167,5 @@ static struct kunit_suite vma_suite = {
 	.init = ksm_test_init,
 	.test_cases = vma_cases,
 };
+
 kunit_test_suite(vma_suite);
