@@ -46,6 +46,7 @@ for patch in "$top"/patches/*.patch; do
 		-i "$patch") > "$out/patch.log" 2>&1 < /dev/null || {
 		echo "patches/${patch##*/} does not apply to Linux $(kernel_version "$base"):" >&2
 		awk '/^patching file/ { file = $3 }
+		     / out of [0-9]+ hunk/ { next }
 		     /FAILED|can.t find file|previously applied|malformed|ignored/ {
 			print "  " file ": " $0 }' "$out/patch.log" >&2
 		die "mend the patch; what was refused is in ${out#"$top"/}/b as .rej files"

@@ -18,7 +18,7 @@ mkdir -p "$out"
 	stty -F /dev/ttyS1 -onlcr
 	ksm_stress $((minutes * 60)) > /dev/ttyS1 2>&1 || exit 1
 	# leaks are looked for twice: what is new may still be on its way
-	for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak; sleep 6; done
+	for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak || exit 1; sleep 6; done
 	cat /sys/kernel/debug/kmemleak > /dev/ttyS1
 	! grep -q . /sys/kernel/debug/kmemleak' \
 	"$out/initramfs.cpio.gz" "$build/tests/ksm_stress"

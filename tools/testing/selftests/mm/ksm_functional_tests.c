@@ -343,6 +343,61 @@ static void P13_writes_race_with_merging(void)
 	ksm_check(ksm_vmstat("cow_ksm") > copies, "no page was merged while they wrote");
 }
 
+#define VALUES	16
+
+static int toggling;
+
+/* Pages that are equal to one of the KSM pages at each moment, but never for long. */
+static void *toggle(void *arg)
+{
+	const size_t at = psize() - 96, pages = 4;
+	unsigned char *mem = arg, value[4];
+	unsigned int round, page;
+
+	for (page = 0; page < pages; page++)
+		value[page] = mem[page * psize() + at];
+
+	for (round = 0; __atomic_load_n(&toggling, __ATOMIC_RELAXED); round++) {
+		page = round % pages;
+		value[page] = (value[page] + 1u) % VALUES;
+		__atomic_store_n(&mem[page * psize() + at], value[page], __ATOMIC_RELAXED);
+		for (page = 0; page < pages; page++) {
+			unsigned char got = __atomic_load_n(&mem[page * psize() + at],
+							    __ATOMIC_RELAXED);
+
+			ksm_check(got == value[page], "wrote %u, got %u", value[page], got);
+		}
+	}
+	return NULL;
+}
+
+/*
+ * P13: between hash and merge the page becomes another, of which there is a KSM page,
+ * too.  Only the comparison after write protection counts.
+ */
+static void P13_a_page_may_change_after_it_was_hashed(void)
+{
+	const size_t at = psize() - 96;
+	char *kept = ksm_map_equal(2 * VALUES, 24), *mem = ksm_map_equal(4, 24);
+	u64 end = ksm_now_ms() + 6000;
+	pthread_t thread;
+	size_t i;
+
+	for (i = 0; i < 2 * VALUES; i++)
+		kept[i * psize() + at] = i % VALUES;
+	ksm_expect(kept, 2 * VALUES, 2 * VALUES);
+	toggling = 1;
+	ksm_check(!pthread_create(&thread, NULL, toggle, mem), "no thread");
+	while (ksm_now_ms() < end)
+		ksm_wait_scans(1);
+	__atomic_store_n(&toggling, 0, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	for (i = 0; i < 2 * VALUES; i++)
+		ksm_check_eq(kept[i * psize() + at], i % VALUES);
+	/* At rest, they do merge. */
+	ksm_merge(mem, 4);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(equal_pages_of_a_process_become_one),
 	KSM_TEST(pages_that_differ_in_one_byte_stay_apart),
@@ -362,6 +417,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(more_equal_pages_than_may_share_one),
 	KSM_TEST(copied_pages_of_a_private_file_mapping_merge),
 	KSM_TEST(P13_writes_race_with_merging),
+	KSM_TEST(P13_a_page_may_change_after_it_was_hashed),
 };
 
 int main(int argc, char **argv)

@@ -3,9 +3,11 @@
  * KSM pages that move: from node to node, by compaction, out of memory that is
  * taken offline.  Every mapping must follow, and KSM must still know the page.
  */
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
+
+#include <linux/mempolicy.h>
 
 #include "ksm_util.h"
 
@@ -139,30 +141,71 @@ static void move_for_ever(struct ksm_kid *parent, void *arg)
 			      mover->node[round / PAGES % 2]);
 }
 
+#define BATCH	128
+
+/* In batches: of these all pages are unmapped first, and stay so until all are copied. */
+static void move_batches_for_ever(struct ksm_kid *parent, void *arg)
+{
+	struct mover *mover = arg;
+	void *addr[BATCH];
+	int to[BATCH], status[BATCH], i;
+	u64 round;
+
+	for (round = 0;; round++) {
+		for (i = 0; i < BATCH; i++) {
+			addr[i] = mover->mem + i * psize();
+			to[i] = mover->node[round % 2];
+		}
+		syscall(SYS_move_pages, mover->pid, BATCH, addr, to, status, MPOL_MF_MOVE_ALL);
+	}
+}
+
+static void halt(struct ksm_kid *kid)
+{
+	int status;
+
+	kill(kid->pid, SIGSTOP);
+	ksm_check_sys(waitpid(kid->pid, &status, WUNTRACED));
+	ksm_check(WIFSTOPPED(status), "the mover has ended: status 0x%x", status);
+}
+
+static void resume(struct ksm_kid *kid)
+{
+	long moved = ksm_vmstat("pgmigrate_success");
+
+	kill(kid->pid, SIGCONT);
+	ksm_await(ksm_vmstat("pgmigrate_success") > moved, 10, "no page moves");
+}
+
 /* P22: a KSM page behind a migration entry is a KSM page, too. */
 static void P22_unmerging_while_pages_move(void)
 {
-	struct mover mover = { .pid = getpid(), .mem = ksm_map_equal(PAGES, 6) };
+	struct mover mover = { .pid = getpid(), .mem = ksm_map_unique(BATCH, 6) };
+	char *mem = ksm_map_unique(BATCH, 6);
 	struct ksm_kid kid;
 	int round;
 
 	ksm_two_nodes(mover.node);
-	ksm_kid_start(&kid, move_for_ever, &mover);
-	for (round = 0; round < 25; round++) {
-		ksm_merge(mover.mem, PAGES);
-		if (round % 2) {
-			ksm_unmergeable(mover.mem, PAGES);
-			ksm_check_eq(ksm_ksm_pages(mover.mem, PAGES), 0);
-			ksm_mergeable(mover.mem, PAGES);
-		} else {
+	ksm_kid_start(&kid, move_batches_for_ever, &mover);
+	for (round = 0; round < 6; round++) {
+		halt(&kid);
+		ksm_mergeable(mem, BATCH);
+		ksm_merge(mem, BATCH);
+		resume(&kid);
+		if (round % 2)
+			ksm_unmergeable(mem, BATCH);
+		else
 			ksm_unmerge_all();
-			ksm_check_eq(ksm_ksm_pages(mover.mem, PAGES), 0);
-		}
-		ksm_verify_equal(mover.mem, PAGES, 6);
+		halt(&kid);
+		ksm_check_eq(ksm_ksm_pages(mem, BATCH), 0);
+		ksm_verify_unique(mem, BATCH, 6);
+		ksm_verify_unique(mover.mem, BATCH, 6);
+		kill(kid.pid, SIGCONT);
 	}
 	ksm_kid_kill(&kid, SIGKILL);
-	ksm_merge(mover.mem, PAGES);
-	ksm_verify_equal(mover.mem, PAGES, 6);
+	ksm_mergeable(mem, BATCH);
+	ksm_merge(mem, BATCH);
+	ksm_verify_unique(mem, BATCH, 6);
 }
 
 static void P54_moving_while_pages_merge(void)

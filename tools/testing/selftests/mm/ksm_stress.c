@@ -284,7 +284,8 @@ int main(int argc, char **argv)
 	signal(SIGINT, put_back_and_die);
 	signal(SIGTERM, put_back_and_die);
 	ksm_tunables_for_tests();
-	code = ksm_run_isolated(stress, seconds + 120, reason, sizeof(reason));
+	/* Slow kernels take long for the last look at everything. */
+	code = ksm_run_isolated(stress, 2 * seconds + 300, reason, sizeof(reason));
 	if (code >= 0)
 		ksm_tunables_restore(&saved);
 	if (code == KSFT_PASS)
