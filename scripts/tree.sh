@@ -32,11 +32,12 @@ linux=$build/linux
 if [ ! -f "$build/linux.list" ]; then
 	rm -rf "$linux"
 	cp -a "$build/base" "$linux"
+	: > "$build/linux.list"
 fi
 
 # Every path that is not as in the base: now, or when we last were here.
 (cd "$build/stage" && find a b ! -type d | sed 's,^[ab]/,,' | sort -u) > "$build/linux.list.new"
-sort -u "$build/linux.list.new" "$build/linux.list" 2> /dev/null > "$build/stage/paths" || :
+sort -u "$build/linux.list.new" "$build/linux.list" > "$build/stage/paths"
 # Before the first change: if this is cut short, the next run still knows.
 cp "$build/stage/paths" "$build/linux.list"
 
