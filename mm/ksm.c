@@ -9,7 +9,7 @@
  *		How a page travels
  *
  *	page tables  --->  hash  --->  record          a value: 8 bytes a page
- *	  (scan.c)       (page.c)    (record.c)
+ *	  (walk.c)       (page.c)    (record.c)
  *	                                 | calm: the hash held for a round
  *	                                 v
  *	                 stable tree, then unstable tree         (match.c)
@@ -79,7 +79,7 @@
  *	bury			for; mms that are gone
  * 4	match, forget		what to do with one page; what to drop, and when
  * 3	stable_tree, unstable_tree, merge, rmap
- * 2	node, mms, unshare, profit
+ * 2	node, mms, walk, unshare, profit
  * 1	item, record, page, policy
  * 0	state, vma, trace, types.h
  */

@@ -67,7 +67,15 @@ finish()
 		"$passed" "$failed" "$skipped" "$(took $(($(date +%s) - began)))"
 	[ "$failed" -gt 0 ] || return 0
 	awk -F '\t' '$1 == "fail" { print "  FAILED " $2 ($3 == "" ? "" : ": " $3) }' "$results"
-	show "$log" 15
+	if grep -q '^ *not ok ' "$log"; then
+		awk '{ line[NR] = $0 } /^ *not ok / && ++n <= 3 {
+			for (i = NR - 7 > last ? NR - 7 : last + 1; i <= NR; i++) print line[i]
+			last = NR
+		}' "$log" > "$log.fails"
+		show "$log.fails" 24
+	else
+		show "$log" 15
+	fi
 	! grep -q '^fail	the guest	' "$results" || show_trouble "$out/$suite.console"
 }
 

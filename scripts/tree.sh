@@ -29,7 +29,7 @@ fi
 "$top/scripts/stage.sh" "$build/base" "$build/stage"
 
 linux=$build/linux
-if [ ! -f "$build/linux.list" ]; then
+if [ ! -f "$build/linux.list" ] || [ ! -f "$linux/Makefile" ]; then
 	rm -rf "$linux"
 	cp -a "$build/base" "$linux"
 	: > "$build/linux.list"

@@ -2,11 +2,9 @@
 /*
  * A round over all mms, a batch at a time.
  *
- * Page tables are walked by range, so that a hole costs nothing. A walk ends at
- * a run: up to RUN_PAGES neighbouring PTEs of which at least one maps a page
- * that could merge, looked at under one hold of the PTL. The pages of a run are
- * referenced there and read after it. What is recorded for addresses between
- * the pages found is forgotten: whatever was there is not there any more.
+ * A walk of the page tables gives a run of pages, see walk.c; they are read after
+ * it. What is recorded for addresses between the pages found is forgotten:
+ * whatever was there is not there any more.
  *
  * The mmap lock is held for a run, and given up early when somebody waits for
  * it. The place to go on from is kept with the mm.
@@ -14,12 +12,11 @@
  * Owns the state of the round. It decides when a page is read and what is
  * remembered of it; what is done with it is match.c's.
  *
- * Floor 5: knows matching, forgetting, records and mms.
+ * Floor 5: knows walking, matching, forgetting, records and mms.
  */
 #include <linux/freezer.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
-#include <linux/pagewalk.h>
 
 #include <trace/events/ksm.h>
 
@@ -35,146 +32,17 @@
 #include "scan.h"
 #include "state.h"
 #include "unstable_tree.h"
-#include "vma.h"
-
-#define RUN_PAGES	64
+#include "walk.h"
 
 /* Entries to forget under one hold of the mmap lock. */
 #define FORGET_AT_ONCE	64
-
-/* A page of a run. Neighbours of one folio share one reference. */
-struct found {
-	struct page	*page;
-	unsigned long	addr;
-	bool		referenced;	/* the folio's reference is kept here */
-};
-
-/* What a walk came to. */
-struct run {
-	struct vm_area_struct	*vma;
-	unsigned long		end;	/* all below has been looked at */
-	unsigned int		nr;
-	unsigned int		steps;	/* how far it went, in PTE holds */
-	struct found		pages[RUN_PAGES];
-};
 
 /* P: all of it. */
 static struct {
 	bool		active;		/* a round is under way */
 	unsigned int	seq;
-	struct run	run;
+	struct ksm_walk_run	run;
 } round;
-
-/* ------------------------------------------------------------------------ */
-/* Walking.                                                                 */
-
-static void add_page(struct run *run, struct page *page, unsigned long addr)
-{
-	struct found *last = run->nr ? &run->pages[run->nr - 1] : NULL;
-	struct folio *folio = page_folio(page);
-	bool shares = last && page_folio(last->page) == folio;
-
-	if (!shares)
-		folio_get(folio);
-	run->pages[run->nr++] = (struct found) {
-		.page		= page,
-		.addr		= addr,
-		.referenced	= !shares,
-	};
-}
-
-static void collect_ptes(struct run *run, struct vm_area_struct *vma, pte_t *ptep,
-			 unsigned long addr, unsigned long end)
-{
-	struct page *page;
-	pte_t pte;
-
-	for (; addr != end; ptep++, addr += PAGE_SIZE) {
-		pte = ptep_get(ptep);
-		if (!pte_present(pte))
-			continue;
-		page = vm_normal_page(vma, addr, pte);
-		if (ksm_page_may_merge(page))
-			add_page(run, page, addr);
-	}
-}
-
-/* Collect from a huge page; false if there is none, or not any more. */
-static bool collect_huge(struct run *run, struct vm_area_struct *vma, pmd_t *pmd,
-			 unsigned long addr, unsigned long end)
-{
-	struct page *page = NULL;
-	spinlock_t *ptl;	/* of the page table */
-
-	ptl = pmd_trans_huge_lock(pmd, vma);
-	if (!ptl)
-		return false;
-	if (pmd_present(*pmd))
-		page = vm_normal_page_pmd(vma, addr, *pmd);
-	if (page) {
-		page += (addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
-		for (; addr != end; page++, addr += PAGE_SIZE)
-			if (ksm_page_may_merge(page))
-				add_page(run, page, addr);
-	}
-	spin_unlock(ptl);
-	return true;
-}
-
-static int collect_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
-		       struct mm_walk *walk)
-{
-	struct run *run = walk->private;
-	unsigned long next;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
-
-	for (; addr != end; addr = next) {
-		next = min(end, ALIGN_DOWN(addr, RUN_PAGES * PAGE_SIZE) +
-				RUN_PAGES * PAGE_SIZE);
-		run->end = next;
-		run->steps++;
-		if (!collect_huge(run, walk->vma, pmd, addr, next)) {
-			ptep = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-			if (ptep) {
-				collect_ptes(run, walk->vma, ptep, addr, next);
-				pte_unmap_unlock(ptep, ptl);
-			} else {
-				/* No table: nothing to find up to the end. */
-				next = end;
-				run->end = end;
-			}
-		}
-		if (run->nr)
-			return 1;
-	}
-	/* Let others in; the walk goes on from here. */
-	return need_resched() || mmap_lock_is_contended(walk->mm);
-}
-
-static const struct mm_walk_ops collect_ops = {
-	.pmd_entry	= collect_pmd,
-	.walk_lock	= PGWALK_RDLOCK,
-};
-
-/* Walk from @addr up to the next run; to the end of the mm if there is none. */
-static void find_run(struct run *run, struct mm_struct *mm, unsigned long addr)
-{
-	VMA_ITERATOR(vmi, mm, addr);
-	struct vm_area_struct *vma;
-
-	run->nr = 0;
-	run->steps = 0;
-	for_each_vma(vmi, vma) {
-		if (!ksm_vma_offers(vma))
-			continue;
-		run->vma = vma;
-		if (walk_page_range_vma(vma, max(addr, vma->vm_start), vma->vm_end,
-					&collect_ops, run) > 0)
-			return;
-	}
-	run->end = ULONG_MAX;
-}
 
 /* ------------------------------------------------------------------------ */
 /* Reading.                                                                 */
@@ -271,39 +139,8 @@ static bool forget_gap(struct ksm_mm *km, unsigned long *seen, unsigned long end
 	       ksm_forget_range(km, seen, end - 1, KSM_FORGET_CHANGED, most);
 }
 
-/* The reference of page @i goes to its successor, if they share the folio. */
-static void pass_on(struct run *run, unsigned int i)
-{
-	struct found *this = &run->pages[i], *next = this + 1;
-
-	if (!this->referenced)
-		return;
-	this->referenced = false;
-	if (i + 1 < run->nr && !next->referenced)
-		next->referenced = true;
-	else
-		put_page(this->page);
-}
-
-/* End the run before page @i: it goes on at @end with a new one. */
-static void cut_at(struct run *run, unsigned int i, unsigned long end)
-{
-	unsigned int rest;
-
-	for (rest = i; rest < run->nr; rest++)
-		if (run->pages[rest].referenced)
-			put_page(run->pages[rest].page);
-	run->nr = i;
-	run->end = end;
-}
-
-static void cut_behind(struct run *run, unsigned int i)
-{
-	cut_at(run, i + 1, run->pages[i].addr + PAGE_SIZE);
-}
-
 /* Read one page of the run. */
-static bool scan_page(struct ksm_mm *km, struct run *run, unsigned int i)
+static bool scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int i)
 {
 	enum ksm_match match = KSM_MATCH_NONE;
 	struct ksm_offer offer = {
@@ -326,7 +163,7 @@ static bool scan_page(struct ksm_mm *km, struct run *run, unsigned int i)
 	 * ends here. Once more is enough: the folio is small then, or cannot
 	 * be split now.
 	 */
-	cut_behind(run, i);
+	ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
 	if (!ksm_merge_split(offer.page))
 		meet_page(&offer, &match);
 	return true;
@@ -345,7 +182,7 @@ static bool must_yield(struct ksm_mm *km)
 }
 
 /* Returns false when the budget is used up. */
-static bool scan_run(struct ksm_mm *km, struct run *run, struct ksm_budget *budget)
+static bool scan_run(struct ksm_mm *km, struct ksm_walk_run *run, struct ksm_budget *budget)
 {
 	unsigned long seen = km->next >> PAGE_SHIFT;
 	bool more = ksm_policy_spend(budget, run->steps);
@@ -355,7 +192,7 @@ static bool scan_run(struct ksm_mm *km, struct run *run, struct ksm_budget *budg
 	for (i = 0; i < run->nr; i++) {
 		index = run->pages[i].addr >> PAGE_SHIFT;
 		if (!forget_gap(km, &seen, index, &most)) {
-			cut_at(run, i, seen << PAGE_SHIFT);
+			ksm_walk_cut(run, i, seen << PAGE_SHIFT);
 			break;
 		}
 		seen = index + 1;
@@ -363,8 +200,8 @@ static bool scan_run(struct ksm_mm *km, struct run *run, struct ksm_budget *budg
 		more = ksm_policy_spend(budget,
 					scan_page(km, run, i) ? KSM_BUDGET_READ : 1);
 		if (!more || must_yield(km))
-			cut_behind(run, i);
-		pass_on(run, i);
+			ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
+		ksm_walk_pass_on(run, i);
 	}
 	if (!forget_gap(km, &seen, run->end >> PAGE_SHIFT, &most))
 		run->end = seen << PAGE_SHIFT;
@@ -388,7 +225,7 @@ static bool scan_mm(struct ksm_mm *km, struct ksm_budget *budget)
 			mmap_read_unlock(mm);
 			return true;
 		}
-		find_run(&round.run, mm, km->next);
+		ksm_walk_next(&round.run, mm, km->next);
 		more = scan_run(km, &round.run, budget);
 		mmap_read_unlock(mm);
 

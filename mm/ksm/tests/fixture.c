@@ -135,6 +135,22 @@ struct folio *ksm_test_folio(struct kunit *test, u64 content)
 	return folio;
 }
 
+/**
+ * ksm_test_needs_hashes() - skip a test where different pages have equal hashes
+ * @test: the test, which needs pages of different hash; ksm.hash_mask may leave
+ *	  too few of them
+ */
+void ksm_test_needs_hashes(struct kunit *test)
+{
+	u64 seen = 0;
+	int i;
+
+	for (i = 0; i < 8; i++)
+		seen |= BIT_ULL(ksm_page_hash(&ksm_test_folio(test, i)->page) >> 8 & 63);
+	if (hweight64(seen) < 3)
+		kunit_skip(test, "needs a ksm.hash_mask with more bits");
+}
+
 static void cure(void *data)
 {
 	struct folio *folio = data;

@@ -15,6 +15,7 @@ void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 /* Pages of nobody, and KSM pages made of them. */
 struct folio *ksm_test_folio(struct kunit *test, u64 content);
 void ksm_test_free_folio(void *folio);
+void ksm_test_needs_hashes(struct kunit *test);
 void ksm_test_poison(struct kunit *test, struct folio *folio);
 struct ksm_node *ksm_test_keep_mapped(struct kunit *test, struct folio *folio);
 struct ksm_node *ksm_test_keep(struct kunit *test, struct folio *folio);
@@ -31,6 +32,8 @@ void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr
 bool ksm_test_holds(struct mm_struct *mm, unsigned long addr, u64 content);
 struct folio *ksm_test_folio_at(struct mm_struct *mm, unsigned long addr);
 pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr);
+void ksm_test_change_pte(struct mm_struct *mm, unsigned long addr,
+			 pte_t (*change)(pte_t pte));
 
 /* An address space under the locks of a batch; no assertion in between. */
 struct ksm_mm *ksm_test_lock(struct mm_struct *mm);

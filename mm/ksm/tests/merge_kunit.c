@@ -65,22 +65,6 @@ static int freeze(unsigned long addr, pte_t *frozen)
 	return err;
 }
 
-/* Change the PTE of an address, in place. */
-static void set_pte_bits(unsigned long addr, pte_t (*change)(pte_t pte))
-{
-	struct vm_area_struct *vma;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep, pte;
-
-	mmap_read_lock(at.mm);
-	vma = vma_lookup(at.mm, addr);
-	ptep = ksm_page_map(at.mm, addr, &ptl);
-	pte = change(ptep_clear_flush(vma, addr, ptep));
-	set_pte_at(at.mm, addr, ptep, pte);
-	pte_unmap_unlock(ptep, ptl);
-	mmap_read_unlock(at.mm);
-}
-
 /*
  * Make page a a KSM page, and replace page b by it. @meanwhile happens between
  * the freezing of b and its replacement.
@@ -157,7 +141,7 @@ static void a_read_only_page_that_is_dirty_is_cleaned(struct kunit *test)
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 	pte_t frozen;
 
-	set_pte_bits(at.a, as_written_behind_our_back);
+	ksm_test_change_pte(at.mm, at.a, as_written_behind_our_back);
 	folio_clear_dirty(folio);
 	KUNIT_EXPECT_EQ(test, freeze(at.a, &frozen), 0);
 	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.a)));
@@ -270,7 +254,7 @@ static void soft_dirty_outlives_the_page(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
 		kunit_skip(test, "needs CONFIG_MEM_SOFT_DIRTY");
-	set_pte_bits(at.b, with_soft_dirty);
+	ksm_test_change_pte(at.mm, at.b, with_soft_dirty);
 	KUNIT_ASSERT_EQ(test, replace(test, NULL), 0);
 	KUNIT_EXPECT_TRUE(test, pte_soft_dirty(ksm_test_pte_at(at.mm, at.b)));
 }
@@ -279,7 +263,7 @@ static void soft_dirty_is_not_invented(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
 		kunit_skip(test, "needs CONFIG_MEM_SOFT_DIRTY");
-	set_pte_bits(at.b, without_soft_dirty);
+	ksm_test_change_pte(at.mm, at.b, without_soft_dirty);
 	KUNIT_ASSERT_EQ(test, replace(test, NULL), 0);
 	KUNIT_EXPECT_FALSE(test, pte_soft_dirty(ksm_test_pte_at(at.mm, at.b)));
 }
@@ -288,7 +272,7 @@ static void uffd_wp_outlives_the_page(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
 		kunit_skip(test, "needs CONFIG_HAVE_ARCH_USERFAULTFD_WP");
-	set_pte_bits(at.b, with_uffd_wp);
+	ksm_test_change_pte(at.mm, at.b, with_uffd_wp);
 	KUNIT_ASSERT_EQ(test, replace(test, NULL), 0);
 	KUNIT_EXPECT_TRUE(test, pte_uffd_wp(ksm_test_pte_at(at.mm, at.b)));
 	KUNIT_EXPECT_FALSE(test, pte_uffd_wp(ksm_test_pte_at(at.mm, at.a)));
@@ -303,7 +287,7 @@ static void age_outlives_the_page(struct kunit *test)
 
 static void an_old_page_does_not_grow_young(struct kunit *test)
 {
-	set_pte_bits(at.b, old);
+	ksm_test_change_pte(at.mm, at.b, old);
 	KUNIT_ASSERT_EQ(test, replace(test, NULL), 0);
 	KUNIT_EXPECT_FALSE(test, pte_young(ksm_test_pte_at(at.mm, at.b)));
 }

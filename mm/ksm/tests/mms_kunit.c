@@ -19,38 +19,34 @@ static struct mm_struct *make_mm(struct kunit *test)
 	return mm;
 }
 
-static struct ksm_mm *find(struct mm_struct *mm)
+/* As make_mm(), while the run state is another. ksmd does not get to see that. */
+static struct mm_struct *make_mm_during(struct kunit *test, enum ksm_run run)
 {
-	return ksm_mms_find(mm);
+	struct mm_struct *mm = ksm_test_mm(test);
+	int err;
+
+	mutex_lock(&ksm_pass_lock);
+	WRITE_ONCE(ksm_state.run, run);
+	mmap_write_lock(mm);
+	err = ksm_mms_enter(mm);
+	mmap_write_unlock(mm);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	return mm;
+}
+
+static void offer(struct mm_struct *mm)
+{
+	mmap_write_lock(mm);
+	ksm_mms_offer(mm);
+	mmap_write_unlock(mm);
 }
 
 static void rewind_cursor(void)
 {
 	mutex_lock(&ksm_pass_lock);
 	ksm_mms_rewind();
-	mutex_unlock(&ksm_pass_lock);
-}
-
-/* Take the next mm and give it back at once; NULL at the end of the round. */
-static struct mm_struct *visit(bool again)
-{
-	struct mm_struct *mm = NULL;
-	struct ksm_mm *km;
-
-	mutex_lock(&ksm_pass_lock);
-	km = ksm_mms_next();
-	if (km) {
-		mm = ksm_mm_of(km);
-		ksm_mms_put(km, again);
-	}
-	mutex_unlock(&ksm_pass_lock);
-	return mm;
-}
-
-static void put(struct ksm_mm *km, bool again)
-{
-	mutex_lock(&ksm_pass_lock);
-	ksm_mms_put(km, again);
 	mutex_unlock(&ksm_pass_lock);
 }
 
@@ -62,6 +58,24 @@ static struct ksm_mm *next(void)
 	km = ksm_mms_next();
 	mutex_unlock(&ksm_pass_lock);
 	return km;
+}
+
+static void put(struct ksm_mm *km, bool again)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_put(km, again);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+/* Take the next mm and give it back at once; NULL at the end of the round. */
+static struct mm_struct *visit(bool again)
+{
+	struct ksm_mm *km = next();
+	struct mm_struct *mm = km ? ksm_mm_of(km) : NULL;
+
+	if (km)
+		put(km, again);
+	return mm;
 }
 
 /* Bury one of the dead; a burial that is under way takes none meanwhile. */
@@ -92,11 +106,11 @@ static void who_enters_is_registered(struct kunit *test)
 	struct mm_struct *mm = ksm_test_mm(test);
 	int held = atomic_read(&mm->mm_count);
 
-	KUNIT_EXPECT_NULL(test, find(mm));
+	KUNIT_EXPECT_NULL(test, ksm_mms_find(mm));
 	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
 	ksm_test_enter(test, mm);
-	KUNIT_ASSERT_NOT_NULL(test, find(mm));
-	KUNIT_EXPECT_PTR_EQ(test, ksm_mm_of(find(mm)), mm);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_mms_find(mm));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_mm_of(ksm_mms_find(mm)), mm);
 	KUNIT_EXPECT_TRUE(test, ksm_mms_populated());
 	KUNIT_EXPECT_TRUE(test, test_bit(MMF_VM_MERGEABLE, &mm->flags));
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
@@ -156,7 +170,7 @@ static void a_newcomer_waits_for_the_next_round(struct kunit *test)
 
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	c = make_mm(test);
+	c = make_mm_during(test, KSM_RUN_MERGE);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
 	KUNIT_EXPECT_NULL(test, visit(false));
 
@@ -167,16 +181,16 @@ static void a_newcomer_waits_for_the_next_round(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
-static void a_newcomer_at_the_end_of_a_round_waits(struct kunit *test)
+static void newcomers_cannot_make_a_round_endless(struct kunit *test)
 {
 	struct mm_struct *a = make_mm(test), *b;
 
 	rewind_cursor();
+	b = make_mm_during(test, KSM_RUN_MERGE);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	b = make_mm(test);
+	make_mm_during(test, KSM_RUN_MERGE);
 	KUNIT_EXPECT_NULL(test, visit(false));
 	rewind_cursor();
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
 }
 
@@ -186,11 +200,20 @@ static void an_unmerge_finds_newcomers_too(struct kunit *test)
 
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
-	c = make_mm(test);
-	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	c = make_mm_during(test, KSM_RUN_UNMERGE);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void a_round_that_stands_still_has_time_for_newcomers(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b;
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	b = make_mm_during(test, KSM_RUN_STOP);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
@@ -207,9 +230,67 @@ static void who_is_not_finished_comes_again(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
-static void an_empty_list_is_the_end_of_a_round(struct kunit *test)
+static void an_offer_brings_the_round_back(struct kunit *test)
 {
+	struct mm_struct *a = make_mm(test), *b = make_mm(test);
+
 	rewind_cursor();
+	offer(b);	/* the round comes to it anyway */
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	offer(a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_NULL(test, visit(false));
+	offer(b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void an_offer_during_the_visit_brings_the_round_back(struct kunit *test)
+{
+	struct mm_struct *a = make_mm(test), *b = make_mm(test);
+	struct ksm_mm *km;
+
+	rewind_cursor();
+	km = next();
+	KUNIT_ASSERT_PTR_EQ(test, km, ksm_mms_find(a));
+	offer(a);
+	put(km, false);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_NULL(test, visit(false));
+
+	/* Between two batches for the same mm. */
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(true), b);
+	offer(b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_NULL(test, visit(false));
+}
+
+static void offers_cannot_make_a_round_endless(struct kunit *test)
+{
+	struct mm_struct *mm = make_mm(test);
+	int visits = 0;
+
+	rewind_cursor();
+	while (visit(false) && visits++ < 1000)
+		offer(mm);
+	KUNIT_EXPECT_GT(test, visits, 1);
+	KUNIT_EXPECT_LT(test, visits, 100);
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), mm);
+}
+
+static void an_offer_of_a_stranger_is_nothing(struct kunit *test)
+{
+	struct mm_struct *mm = make_mm(test);
+
+	rewind_cursor();
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), mm);
+	offer(ksm_test_mm(test));
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
@@ -223,7 +304,7 @@ static void who_leaves_empty_is_done(struct kunit *test)
 
 	ksm_test_enter(test, mm);
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_DONE);
-	KUNIT_EXPECT_NULL(test, find(mm));
+	KUNIT_EXPECT_NULL(test, ksm_mms_find(mm));
 	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
 	KUNIT_EXPECT_FALSE(test, test_bit(MMF_VM_MERGEABLE, &mm->flags));
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
@@ -236,9 +317,9 @@ static void who_leaves_records_is_to_be_buried(struct kunit *test)
 	struct ksm_record record = { .age = 1 };
 
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_EQ(test, ksm_record_store(find(mm), 1, ksm_record_pack(record)), 0);
+	KUNIT_EXPECT_EQ(test, ksm_record_store(ksm_mms_find(mm), 1, ksm_record_pack(record)), 0);
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BURY);
-	KUNIT_EXPECT_NULL(test, find(mm));
+	KUNIT_EXPECT_NULL(test, ksm_mms_find(mm));
 	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
 	KUNIT_EXPECT_PTR_EQ(test, bury(), mm);
@@ -255,7 +336,7 @@ static void who_leaves_in_use_is_busy(struct kunit *test)
 	mutex_lock(&ksm_pass_lock);
 	ksm_mms_rewind();
 	km = ksm_mms_next();
-	KUNIT_EXPECT_PTR_EQ(test, km, find(mm));
+	KUNIT_EXPECT_PTR_EQ(test, km, ksm_mms_find(mm));
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BUSY);
 	KUNIT_EXPECT_TRUE(test, km && READ_ONCE(km->exiting));
 	/* Not finished, but it must not be entered any more. */
@@ -297,9 +378,6 @@ static void the_last_to_leave_ends_the_round(struct kunit *test)
 	rewind_cursor();
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_DONE);
 	KUNIT_EXPECT_NULL(test, visit(false));
-	rewind_cursor();
-	KUNIT_EXPECT_NULL(test, visit(false));
-	/* And the list is sound: who comes next is found. */
 	mm = make_mm(test);
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), mm);
@@ -312,12 +390,12 @@ static void use_out_of_turn_keeps_the_turn(struct kunit *test)
 
 	rewind_cursor();
 	km = next();
-	KUNIT_ASSERT_PTR_EQ(test, km, find(a));
+	KUNIT_ASSERT_PTR_EQ(test, km, ksm_mms_find(a));
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_get(find(b)), find(b));
-	KUNIT_EXPECT_EQ(test, find(b)->users, 1);
-	ksm_mms_drop(find(b));
-	KUNIT_EXPECT_EQ(test, find(b)->users, 0);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_get(ksm_mms_find(b)), ksm_mms_find(b));
+	KUNIT_EXPECT_EQ(test, ksm_mms_find(b)->users, 1);
+	ksm_mms_drop(ksm_mms_find(b));
+	KUNIT_EXPECT_EQ(test, ksm_mms_find(b)->users, 0);
 	mutex_unlock(&ksm_pass_lock);
 	put(km, false);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
@@ -330,7 +408,7 @@ static void who_is_leaving_cannot_be_used(struct kunit *test)
 	struct ksm_mm *km;
 
 	mutex_lock(&ksm_pass_lock);
-	km = ksm_mms_get(find(mm));
+	km = ksm_mms_get(ksm_mms_find(mm));
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BUSY);
 	KUNIT_EXPECT_NULL(test, ksm_mms_get(km));
 	KUNIT_EXPECT_EQ(test, km->users, 1);
@@ -344,10 +422,14 @@ static struct kunit_case mms_cases[] = {
 	KUNIT_CASE(the_first_to_enter_wakes_ksmd),
 	KUNIT_CASE(a_round_visits_everybody_once),
 	KUNIT_CASE(a_newcomer_waits_for_the_next_round),
-	KUNIT_CASE(a_newcomer_at_the_end_of_a_round_waits),
+	KUNIT_CASE(newcomers_cannot_make_a_round_endless),
 	KUNIT_CASE(an_unmerge_finds_newcomers_too),
+	KUNIT_CASE(a_round_that_stands_still_has_time_for_newcomers),
 	KUNIT_CASE(who_is_not_finished_comes_again),
-	KUNIT_CASE(an_empty_list_is_the_end_of_a_round),
+	KUNIT_CASE(an_offer_brings_the_round_back),
+	KUNIT_CASE(an_offer_during_the_visit_brings_the_round_back),
+	KUNIT_CASE(offers_cannot_make_a_round_endless),
+	KUNIT_CASE(an_offer_of_a_stranger_is_nothing),
 	KUNIT_CASE(who_leaves_empty_is_done),
 	KUNIT_CASE(who_leaves_records_is_to_be_buried),
 	KUNIT_CASE(who_leaves_in_use_is_busy),

@@ -172,6 +172,7 @@ static void peek_is_not_fooled_by_the_next_user_of_a_page(struct kunit *test)
 	struct ksm_node *old = ksm_test_keep(test, folio), *new;
 	enum ksm_peek said;
 
+	ksm_test_needs_hashes(test);
 	/* As when it is freed and allocated again. */
 	folio->mapping = NULL;
 	memset64(folio_address(folio), 2, PAGE_SIZE / sizeof(u64));

@@ -385,14 +385,20 @@ static void an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
 	expect_copy(test, folio, other, elsewhere);
 }
 
-static void what_cannot_be_read_is_not_copied(struct kunit *test)
+static void a_page_that_was_not_read_in_is_not_copied(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 
-	/* Not read in: the fault sees the error in the page itself. */
+	/* The fault sees the error in the page itself. */
 	folio_clear_uptodate(folio);
 	expect_itself(test, folio, at.mm, at.b);
 	folio_mark_uptodate(folio);
+}
+
+static void a_poisoned_page_is_not_copied(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+
 	ksm_test_poison(test, folio);
 	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, at.mm, at.b), ERR_PTR(-EHWPOISON));
 }
@@ -423,7 +429,8 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(where_merging_has_ended_a_ksm_page_is_copied),
 	KUNIT_CASE(while_all_is_unmerged_a_ksm_page_is_copied),
 	KUNIT_CASE(an_ordinary_page_returns_to_its_place_alone),
-	KUNIT_CASE(what_cannot_be_read_is_not_copied),
+	KUNIT_CASE(a_page_that_was_not_read_in_is_not_copied),
+	KUNIT_CASE(a_poisoned_page_is_not_copied),
 	KUNIT_CASE(a_large_folio_is_left_alone),
 	{ }
 };

@@ -163,6 +163,7 @@ static void a_page_is_calm_when_its_content_held(struct kunit *test)
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = unique_pages(test, mm, PAGES);
 
+	ksm_test_needs_hashes(test);
 	scan_round();
 	expect_values(test, PAGES, 0);
 	scan_round();

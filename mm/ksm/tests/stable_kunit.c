@@ -256,6 +256,7 @@ static void freed_page_of_another_hash_is_not_in_the_way(struct kunit *test)
 	struct ksm_node *node = ksm_test_keep(test, ksm_test_folio(test, 1));
 	struct folio *folio = ksm_test_folio(test, 2);
 
+	ksm_test_needs_hashes(test);
 	ksm_test_keep(test, folio);
 	kunit_release_action(test, ksm_test_free_folio, folio);
 	expect_found(test, ksm_test_folio(test, 1), node);

@@ -192,6 +192,30 @@ pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr)
 }
 
 /**
+ * ksm_test_change_pte() - change a PTE in place
+ * @mm: the mm
+ * @addr: an address in it, at which a page is mapped
+ * @change: how
+ */
+void ksm_test_change_pte(struct mm_struct *mm, unsigned long addr,
+			 pte_t (*change)(pte_t pte))
+{
+	struct vm_area_struct *vma;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep, pte;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, addr);
+	ptep = ksm_page_map(mm, addr, &ptl);
+	if (ptep) {
+		pte = change(ptep_clear_flush(vma, addr, ptep));
+		set_pte_at(mm, addr, ptep, pte);
+		pte_unmap_unlock(ptep, ptl);
+	}
+	mmap_read_unlock(mm);
+}
+
+/**
  * ksm_test_folio_at() - what is mapped at an address
  * @mm: the mm
  * @addr: the address

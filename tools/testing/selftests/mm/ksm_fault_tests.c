@@ -323,8 +323,9 @@ static void exec_with_failures(struct ksm_kid *parent, void *arg)
 
 	fail_nth_open();
 	ksm_run();
-	for (round = 0; round < 25; round++) {
-		for (n = 1; n <= 16; n++) {
+	/* Those allocations that come after KSM has been told of the mm; a rare meeting. */
+	for (round = 0; round < 45; round++) {
+		for (n = 6; n <= 15; n++) {
 			ksm_kid_start(&kid, exec_with_failure, &n);
 			ksm_check(ksm_kid_gone(&kid, 10, &status),
 				  "exec hangs after allocation %d failed (round %d)", n, round);

@@ -304,7 +304,8 @@ static void P3_who_joins_a_freed_KSM_page_keeps_his_content(void)
 }
 
 /*
- * P2: read-only but dirty, and with an old copy in swap: what counts is in memory.
+ * P2: a page in the swap cache, written to since without a fault: only the PTE knows
+ * that the copy in swap is old.  Read-only, it looks as if nothing had to be done.
  */
 static void P2_a_read_only_dirty_page_is_not_lost(void)
 {
@@ -313,6 +314,7 @@ static void P2_a_read_only_dirty_page_is_not_lost(void)
 	enter("dirty");
 	mem = ksm_map_equal(PAGES, 20);
 	ksm_swap_out(mem, PAGES);
+	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_WILLNEED));
 	ksm_verify_equal(mem, PAGES, 20);
 	ksm_fill_equal(mem, PAGES, 21);
 	ksm_check_sys(mprotect(mem, PAGES * psize(), PROT_READ));

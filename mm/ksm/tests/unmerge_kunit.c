@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Undoing everything: all pages are private again, and nothing is known any more. */
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/swap.h>
+
+#include "../forget.h"
+#include "../mms.h"
+#include "../node.h"
+#include "../scan.h"
+#include "../state.h"
+#include "../unmerge.h"
+#include "fixture.h"
+
+#define PAGES	4
+
+static unsigned long merged_pages(struct kunit *test, struct mm_struct *mm, u64 content)
+{
+	unsigned long addr = ksm_test_map(test, mm, PAGES);
+	int i;
+
+	for (i = 0; i < PAGES; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, content + i / 2);
+	for (i = 0; i < PAGES; i += 2)
+		ksm_test_merge_pair(test, mm, addr + i * PAGE_SIZE, addr + (i + 1) * PAGE_SIZE);
+	return addr;
+}
+
+/* What a 2 in the file run does, up to the return to user space. */
+static int unmerge_all(void)
+{
+	int err;
+
+	mutex_lock(&ksm_pass_lock);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
+	err = ksm_unmerge_all();
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	mutex_unlock(&ksm_pass_lock);
+	/* The copies are on their way to the LRU. */
+	lru_add_drain_all();
+	return err;
+}
+
+static void expect_private(struct kunit *test, struct mm_struct *mm, unsigned long addr,
+			   u64 content)
+{
+	unsigned long at;
+	int i;
+
+	for (i = 0; i < PAGES; i++) {
+		at = addr + i * PAGE_SIZE;
+		KUNIT_ASSERT_NOT_NULL(test, ksm_test_folio_at(mm, at));
+		KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(mm, at)));
+		KUNIT_EXPECT_EQ(test, folio_mapcount(ksm_test_folio_at(mm, at)), 1);
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, at, content + i / 2));
+	}
+}
+
+static void expect_nothing_known(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
+}
+
+static void everybody_gets_private_pages(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
+	unsigned long a = merged_pages(test, mm, 1), b = merged_pages(test, other, 10);
+
+	KUNIT_ASSERT_EQ(test, ksm_counts.shared, PAGES);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	expect_private(test, mm, a, 1);
+	expect_private(test, other, b, 10);
+	expect_nothing_known(test);
+	/* They are still offered, and can be merged again. */
+	KUNIT_EXPECT_NOT_NULL(test, ksm_mms_find(mm));
+	ksm_test_merge_pair(test, mm, a, a + PAGE_SIZE);
+}
+
+static void a_child_gets_private_pages(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test), *child;
+	unsigned long addr = merged_pages(test, mm, 1);
+
+	/* No item of its own leads there. */
+	child = ksm_test_fork(test, mm);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	expect_private(test, mm, addr, 1);
+	expect_private(test, child, addr, 1);
+	expect_nothing_known(test);
+}
+
+static void anchored_pages_become_private(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test), *child;
+	unsigned long addr = merged_pages(test, mm, 1);
+
+	child = ksm_test_fork(test, mm);
+	ksm_test_exit(test, mm);
+	KUNIT_ASSERT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 1));
+	KUNIT_EXPECT_TRUE(test, folio_test_ksm(ksm_test_folio_at(child, addr)));
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	expect_private(test, child, addr, 1);
+	expect_nothing_known(test);
+}
+
+static void values_and_candidates_are_forgotten(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 2);
+	int i;
+
+	ksm_test_write(test, mm, addr, 1);
+	ksm_test_write(test, mm, addr + PAGE_SIZE, 2);
+	for (i = 0; i < 3; i++) {
+		mutex_lock(&ksm_pass_lock);
+		ksm_scan_batch(10);
+		mutex_unlock(&ksm_pass_lock);
+	}
+	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 2);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);
+	expect_nothing_known(test);
+}
+
+static void memory_that_is_not_there_is_no_hindrance(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm, 1);
+
+	ksm_test_map(test, ksm_test_mm(test), 1);
+	do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	expect_nothing_known(test);
+}
+
+static struct kunit_case unmerge_cases[] = {
+	KUNIT_CASE(everybody_gets_private_pages),
+	KUNIT_CASE(a_child_gets_private_pages),
+	KUNIT_CASE(anchored_pages_become_private),
+	KUNIT_CASE(values_and_candidates_are_forgotten),
+	KUNIT_CASE(memory_that_is_not_there_is_no_hindrance),
+	{ }
+};
+
+static struct kunit_suite unmerge_suite = {
+	.name = "ksm_unmerge",
+	.init = ksm_test_init,
+	.test_cases = unmerge_cases,
+};
+
+kunit_test_suite(unmerge_suite);
