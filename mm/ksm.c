@@ -32,7 +32,7 @@
  * nothing	nobody offers it, or it was not read yet
  * value	hash, pfn and age: it has no twin that anybody knows of
  * item		it is a candidate of this round (unstable tree), or merged
- * node		one for each KSM page; no reference to it, see node.c
+ * node		one for each KSM page; no reference to it, see hold.c
  *
  * Who ends what: an item goes when its owner's scan finds that the page is not
  * there any more, when the range is unmerged, or when its mm is buried
@@ -79,7 +79,7 @@
  *	bury			for; mms that are gone
  * 4	match, forget		what to do with one page; what to drop, and when
  * 3	stable_tree, unstable_tree, merge, rmap
- * 2	node, mms, walk, unshare, profit
+ * 2	hold, node, mms, walk, unshare, profit
  * 1	item, record, page, policy
  * 0	state, vma, trace, types.h
  */
@@ -91,6 +91,7 @@
 
 #include "ksm/advice.h"
 #include "ksm/bury.h"
+#include "ksm/hold.h"
 #include "ksm/hotplug.h"
 #include "ksm/item.h"
 #include "ksm/ksmd.h"
@@ -315,7 +316,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
  */
 void folio_migrate_ksm(struct folio *dst, struct folio *src)
 {
-	ksm_node_migrate(dst, src);
+	ksm_hold_migrate(dst, src);
 }
 #endif
 

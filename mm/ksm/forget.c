@@ -17,6 +17,7 @@
 #include <trace/events/ksm.h>
 
 #include "forget.h"
+#include "hold.h"
 #include "item.h"
 #include "node.h"
 #include "page.h"
@@ -48,7 +49,7 @@ static bool forget_merged(struct ksm_item *item, enum ksm_forget how)
 	unsigned long pfn = 0;
 	bool ends = true, ours;
 
-	if (ksm_node_lock(item, how != KSM_FORGET_CHANGED, &folio) == KSM_PEEK_BUSY)
+	if (ksm_hold_lock(item, how != KSM_FORGET_CHANGED, &folio) == KSM_PEEK_BUSY)
 		return false;
 	if (folio) {
 		pfn = folio_pfn(folio);
@@ -195,7 +196,7 @@ static void drop_unmapped(struct ksm_node *node, struct folio *folio)
 		return;
 	if (ksm_node_of(folio) == node && !node->nr_items && !folio_mapped(folio)) {
 		ksm_stable_remove(node);
-		ksm_node_release(node, folio);
+		ksm_hold_release(node, folio);
 		ksm_node_free(node);
 	}
 	folio_unlock(folio);
@@ -243,7 +244,7 @@ void ksm_forget_nodes(void)
 
 	for (node = ksm_stable_first(); node; node = next) {
 		next = ksm_stable_next(node);
-		if (ksm_node_peek(node, &folio) == KSM_PEEK_OK) {
+		if (ksm_hold_peek(node, &folio) == KSM_PEEK_OK) {
 			drop_unmapped(node, folio);
 			folio_put(folio);
 		} else {

@@ -19,7 +19,6 @@
 
 #include "../internal.h"
 #include "item.h"
-#include "node.h"
 #include "rmap.h"
 #include "state.h"
 

@@ -25,7 +25,6 @@
 #include "match.h"
 #include "merge.h"
 #include "mms.h"
-#include "node.h"
 #include "page.h"
 #include "policy.h"
 #include "record.h"

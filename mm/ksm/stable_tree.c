@@ -20,6 +20,8 @@
 
 #include <trace/events/ksm.h>
 
+#include "hold.h"
+#include "node.h"
 #include "page.h"
 #include "stable_tree.h"
 #include "state.h"
@@ -52,7 +54,7 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 		node = rb_entry(at->parent, struct ksm_node, rb);
 		if (hash == node->hash) {
 			at->node = node;
-			if (ksm_node_peek(node, &at->folio) != KSM_PEEK_OK)
+			if (ksm_hold_peek(node, &at->folio) != KSM_PEEK_OK)
 				return KSM_FOUND_STALE;
 			order = ksm_page_compare(page, &at->folio->page);
 			if (!order)
@@ -117,7 +119,7 @@ int ksm_stable_insert(struct ksm_node *node, struct folio *folio)
 	mutex_lock(&ksm_stable_lock);
 	switch (descend(node->hash, &folio->page, &at)) {
 	case KSM_FOUND_NONE:
-		ksm_node_adopt(node, folio);
+		ksm_hold_adopt(node, folio);
 		rb_link_node(&node->rb, at.parent, at.link);
 		rb_insert_color(&node->rb, &root);
 		node->place = KSM_NODE_IN_TREE;
@@ -198,7 +200,7 @@ void ksm_stable_prune(struct ksm_node *node)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	switch (ksm_node_peek(node, &folio)) {
+	switch (ksm_hold_peek(node, &folio)) {
 	case KSM_PEEK_OK:
 		folio_put(folio);
 		break;

@@ -2,7 +2,6 @@
 #ifndef _MM_KSM_STABLE_TREE_H
 #define _MM_KSM_STABLE_TREE_H
 
-#include "node.h"
 #include "types.h"
 
 enum ksm_found ksm_stable_search(u64 hash, struct page *page,

@@ -19,6 +19,7 @@
 #define _MM_KSM_TYPES_H
 
 #include <linux/mm_types.h>
+#include <linux/page-flags.h>
 #include <linux/rbtree.h>
 #include <linux/types.h>
 #include <linux/xarray.h>
@@ -181,6 +182,23 @@ static inline struct mm_struct *ksm_mm_of(const struct ksm_mm *km)
 static inline unsigned long ksm_item_addr(const struct ksm_item *item)
 {
 	return item->index << PAGE_SHIFT;
+}
+
+/**
+ * ksm_node_of() - the node of a KSM page
+ * @folio: for which folio_test_ksm() holds
+ *
+ * Context: Under the folio's lock the answer is exact and stays so; without
+ *	    it, compare it but do not follow it.
+ * Return: The node; NULL for a KSM page that has lost it.
+ */
+static inline struct ksm_node *ksm_node_of(struct folio *folio)
+{
+	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
+
+	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_KSM)
+		return NULL;
+	return (struct ksm_node *)(mapping & ~PAGE_MAPPING_FLAGS);
 }
 
 #endif /* _MM_KSM_TYPES_H */

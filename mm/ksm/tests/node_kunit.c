@@ -4,6 +4,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
+#include "../hold.h"
 #include "../item.h"
 #include "../mms.h"
 #include "../node.h"
@@ -88,7 +89,7 @@ static struct folio *peek(struct ksm_node *node, enum ksm_peek *said)
 	struct folio *folio = NULL;
 
 	mutex_lock(&ksm_pass_lock);
-	*said = ksm_node_peek(node, &folio);
+	*said = ksm_hold_peek(node, &folio);
 	if (folio)
 		folio_put(folio);
 	mutex_unlock(&ksm_pass_lock);
@@ -125,7 +126,7 @@ static void a_released_page_stays_a_ksm_page_without_node(struct kunit *test)
 	enum ksm_peek said;
 
 	folio_lock(folio);
-	ksm_node_release(node, folio);
+	ksm_hold_release(node, folio);
 	folio_unlock(folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_ksm(folio));
 	KUNIT_EXPECT_NULL(test, ksm_node_of(folio));
@@ -148,7 +149,7 @@ static void peek_finds_the_page(struct kunit *test)
 	struct ksm_node *node = ksm_test_keep(test, folio);
 
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_EQ(test, ksm_node_peek(node, &found), KSM_PEEK_OK);
+	KUNIT_EXPECT_EQ(test, ksm_hold_peek(node, &found), KSM_PEEK_OK);
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_ASSERT_PTR_EQ(test, found, folio);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
@@ -205,7 +206,7 @@ static void a_poisoned_page_can_be_locked(struct kunit *test)
 	struct ksm_item *item = linked_item(test, ksm_test_keep(test, folio));
 
 	ksm_test_poison(test, folio);
-	KUNIT_EXPECT_EQ(test, ksm_node_lock(item, false, &locked), KSM_PEEK_OK);
+	KUNIT_EXPECT_EQ(test, ksm_hold_lock(item, false, &locked), KSM_PEEK_OK);
 	KUNIT_ASSERT_PTR_EQ(test, locked, folio);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -216,11 +217,11 @@ static void a_page_is_locked_by_its_item(struct kunit *test)
 	struct folio *folio = ksm_test_folio(test, 1), *locked = NULL, *again = NULL;
 	struct ksm_item *item = linked_item(test, ksm_test_keep(test, folio));
 
-	KUNIT_EXPECT_EQ(test, ksm_node_lock(item, true, &locked), KSM_PEEK_OK);
+	KUNIT_EXPECT_EQ(test, ksm_hold_lock(item, true, &locked), KSM_PEEK_OK);
 	KUNIT_ASSERT_PTR_EQ(test, locked, folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_locked(folio));
 	/* Who does not wait is told so, and holds nothing. */
-	KUNIT_EXPECT_EQ(test, ksm_node_lock(item, false, &again), KSM_PEEK_BUSY);
+	KUNIT_EXPECT_EQ(test, ksm_hold_lock(item, false, &again), KSM_PEEK_BUSY);
 	KUNIT_EXPECT_NULL(test, again);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
 	folio_unlock(folio);
@@ -232,12 +233,12 @@ static void there_is_nothing_to_lock_without_a_page(struct kunit *test)
 	struct folio *folio = ksm_test_folio(test, 1), *locked = NULL;
 	struct ksm_item *item = make_item(test);
 
-	KUNIT_EXPECT_EQ(test, ksm_node_lock(item, true, &locked), KSM_PEEK_GONE);
+	KUNIT_EXPECT_EQ(test, ksm_hold_lock(item, true, &locked), KSM_PEEK_GONE);
 	link_item(item, ksm_test_keep(test, folio));
 	kunit_release_action(test, ksm_test_free_folio, folio);
-	KUNIT_EXPECT_EQ(test, ksm_node_lock(item, true, &locked), KSM_PEEK_GONE);
+	KUNIT_EXPECT_EQ(test, ksm_hold_lock(item, true, &locked), KSM_PEEK_GONE);
 	ksm_node_unlink(item, NULL);
-	KUNIT_EXPECT_EQ(test, ksm_node_lock(item, true, &locked), KSM_PEEK_GONE);
+	KUNIT_EXPECT_EQ(test, ksm_hold_lock(item, true, &locked), KSM_PEEK_GONE);
 	KUNIT_EXPECT_NULL(test, locked);
 }
 
@@ -250,7 +251,7 @@ static void a_node_follows_its_page(struct kunit *test)
 	folio_lock(src);
 	folio_lock(dst);
 	dst->mapping = src->mapping;	/* as migration does before it calls */
-	ksm_node_migrate(dst, src);
+	ksm_hold_migrate(dst, src);
 	folio_unlock(dst);
 	folio_unlock(src);
 	KUNIT_EXPECT_EQ(test, node->pfn, folio_pfn(dst));
@@ -266,10 +267,10 @@ static void a_page_without_node_moves_too(struct kunit *test)
 	struct ksm_node *node = ksm_test_keep(test, src);
 
 	folio_lock(src);
-	ksm_node_release(node, src);
+	ksm_hold_release(node, src);
 	folio_lock(dst);
 	dst->mapping = src->mapping;
-	ksm_node_migrate(dst, src);
+	ksm_hold_migrate(dst, src);
 	folio_unlock(dst);
 	folio_unlock(src);
 	KUNIT_EXPECT_EQ(test, node->pfn, folio_pfn(src));

@@ -5,6 +5,7 @@
 #include <linux/pagemap.h>
 #include <linux/rbtree.h>
 
+#include "../node.h"
 #include "../page.h"
 #include "../stable_tree.h"
 #include "../state.h"
