@@ -59,6 +59,7 @@
  *			  another mm by trylock, and the PTL
  * ksm_stable_lock	  mutex: the stable tree; nothing is waited for inside
  * anon_vma, PTL	  as everywhere in mm
+ * advisor.c's lock	  mutex, leaf: who sets pages_to_scan
  * ksm_link_lock	  spinlock, leaf: which item belongs to which node
  * ksm_mms_lock		  spinlock, leaf: who is registered, in use, dead
  * xa_lock		  spinlock, leaf: inside the records
@@ -76,7 +77,7 @@
  * 7	sysfs, hotplug		text to setters; memory that goes away
  * 6	ksmd			the thread, run states, setters
  * 5	scan, unmerge, advice,	a round; undo everything; what programs ask
- *	bury			for; mms that are gone
+ *	bury, advisor		for; mms that are gone; how fast to scan
  * 4	match, forget		what to do with one page; what to drop, and when
  * 3	stable_tree, unstable_tree, merge, rmap
  * 2	hold, node, mms, walk, unshare, profit

@@ -13,6 +13,7 @@
 #include <linux/sched.h>
 #include <linux/swap.h>
 
+#include "advisor.h"
 #include "ksmd.h"
 #include "mms.h"
 #include "scan.h"
@@ -38,8 +39,11 @@ static void scan_batch(void)
 		lru_add_drain_all();
 
 	mutex_lock(&ksm_pass_lock);
-	if (may_scan())
+	if (may_scan()) {
+		if (ksm_scan_at_start())
+			ksm_advisor_round();
 		ksm_scan_batch(READ_ONCE(ksm_state.pages_to_scan));
+	}
 	mutex_unlock(&ksm_pass_lock);
 }
 
@@ -54,16 +58,18 @@ static void rest(void)
 	 */
 	if (!pause && ksm_scan_at_start())
 		pause = 1;
-	if (!may_scan())
+	if (!may_scan()) {
+		ksm_advisor_pause();
 		wait_event_freezable(ksm_work_wait,
 				     may_scan() || kthread_should_stop());
-	else if (pause)
+	} else if (pause) {
 		wait_event_freezable_timeout(ksm_work_wait,
 					     pace != atomic_read(&ksm_state.pace) ||
 					     kthread_should_stop(),
 					     pause);
-	else
+	} else {
 		cond_resched();
+	}
 	try_to_freeze();
 }
 
@@ -143,12 +149,69 @@ int ksm_ksmd_set_run(unsigned int run)
  * @pages: their number; with 0 ksmd waits
  *
  * Context: Process context.
- * Return: 0.
+ * Return: 0; -EINVAL while the advisor sets it.
  */
 int ksm_ksmd_set_pages_to_scan(unsigned int pages)
 {
-	WRITE_ONCE(ksm_state.pages_to_scan, pages);
+	int err = ksm_advisor_set_pages_to_scan(pages);
+
 	ksm_state_wake();
+	return err;
+}
+
+/**
+ * ksm_ksmd_set_advisor_mode() - say who sets how many pages a batch reads
+ * @mode: a value of &enum ksm_advisor_mode
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_advisor_mode(enum ksm_advisor_mode mode)
+{
+	int err = ksm_advisor_set_mode(mode);
+
+	ksm_state_wake();
+	return err;
+}
+
+/**
+ * ksm_ksmd_set_smart_scan() - read each page in each round, or old ones less often
+ * @smart: whether pages that never merged are read less often
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_smart_scan(bool smart)
+{
+	WRITE_ONCE(ksm_state.smart_scan, smart);
+	return 0;
+}
+
+/**
+ * ksm_ksmd_set_max_kernel_pages() - set how many KSM pages there may be
+ * @pages: their number; 0 for any
+ *
+ * Where there are more already, none is added; pages go on joining them.
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_max_kernel_pages(unsigned long pages)
+{
+	WRITE_ONCE(ksm_state.max_kernel_pages, pages);
+	return 0;
+}
+
+/**
+ * ksm_ksmd_set_max_pages_to_merge() - set how many merges a batch may make
+ * @pages: their number; 0 for any
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_max_pages_to_merge(unsigned int pages)
+{
+	WRITE_ONCE(ksm_state.max_pages_to_merge, pages);
 	return 0;
 }
 

@@ -223,9 +223,19 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 	return err ? KSM_MATCH_FAILED : KSM_MATCH_MERGED;
 }
 
+/* Are there as many KSM pages as may be? Pages may join those still. */
+static bool at_limit(void)
+{
+	unsigned long most = READ_ONCE(ksm_state.max_kernel_pages);
+
+	return most && atomic_long_read(&ksm_counts.nodes) >= most;
+}
+
 /* Merge with a candidate that looks equal. */
 static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin)
 {
+	if (at_limit())
+		return KSM_MATCH_NONE;
 	if (is_large(offer->page))
 		return KSM_MATCH_LARGE;
 	if (is_large(twin->page) && ksm_merge_split(twin->page))

@@ -21,6 +21,7 @@
 
 #include "../internal.h"
 #include "page.h"
+#include "types.h"
 #include "vma.h"
 
 #undef MODULE_PARAM_PREFIX
@@ -178,7 +179,7 @@ u64 ksm_page_hash(struct page *page)
 	u64 hash = xxh64(content, PAGE_SIZE, hash_seed);
 
 	kunmap_local(content);
-	return hash & hash_mask;
+	return hash & hash_mask & GENMASK_ULL(KSM_HASH_BITS - 1, 0);
 }
 
 /**

@@ -6,6 +6,7 @@
  *
  * Floor 1: knows nobody.
  */
+#include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/xarray.h>
 
@@ -14,13 +15,17 @@
 /**
  * ksm_policy_budget() - the budget of a batch
  * @pages: how many pages it may read
+ * @merges: how many it may merge; 0 for any number
  *
  * Context: Any context.
  * Return: The budget.
  */
-struct ksm_budget ksm_policy_budget(unsigned int pages)
+struct ksm_budget ksm_policy_budget(unsigned int pages, unsigned int merges)
 {
-	return (struct ksm_budget) { .left = (u64)pages * KSM_BUDGET_READ };
+	return (struct ksm_budget) {
+		.left	= (u64)pages * KSM_BUDGET_READ,
+		.merges	= merges ?: UINT_MAX,
+	};
 }
 
 /**
@@ -36,6 +41,80 @@ bool ksm_policy_spend(struct ksm_budget *budget, unsigned int units)
 {
 	budget->left -= min_t(u64, budget->left, units);
 	return budget->left;
+}
+
+/**
+ * ksm_policy_merge() - take a merge off a budget
+ * @budget: the budget; nothing is left of it when that was the last
+ *
+ * Context: Any context.
+ * Return: true while something is left.
+ */
+bool ksm_policy_merge(struct ksm_budget *budget)
+{
+	if (!--budget->merges)
+		budget->left = 0;
+	return budget->left;
+}
+
+/* Rounds between two readings of a page, by how often it was read in vain. */
+static unsigned int period(unsigned int age)
+{
+	if (age < 3)
+		return 1;
+	if (age < 5)
+		return 2;
+	return age < 8 ? 4 : 8;
+}
+
+/**
+ * ksm_policy_due() - is it a page's turn to be read, when not all are?
+ * @age: how often it was read without finding a twin
+ * @turn: the round's number plus the page's, so that pages of one age take
+ *	  turns
+ *
+ * Context: Any context.
+ * Return: true in every round for a young page, in every eighth for an old one.
+ */
+bool ksm_policy_due(unsigned int age, unsigned int turn)
+{
+	return turn % period(age) == 0;
+}
+
+/* @pages times @num over @den; a very large number where that does not fit. */
+static u64 scale(unsigned int pages, u64 num, u64 den)
+{
+	if (!den || div64_u64(num, den) >= U32_MAX)
+		return U64_MAX;
+	return mul_u64_u64_div_u64(pages, num, den);
+}
+
+/**
+ * ksm_policy_advise() - how many pages a batch should have from now on
+ * @took: what the last round took
+ * @goal: what rounds shall take
+ *
+ * A round is CPU time, which the same pages cost however they are cut into
+ * batches, and rests, of which there are fewer the larger the batches are. So
+ * the number that would have met the goal follows from one round. It is
+ * approached by seven tenths, for no round is like another.
+ *
+ * Context: Any context.
+ * Return: Pages in a batch; never 0, with which ksmd would wait.
+ */
+unsigned int ksm_policy_advise(const struct ksm_policy_round *took,
+			       const struct ksm_policy_goal *goal)
+{
+	u64 rest = took->wall - min(took->wall, took->cpu);
+	u64 in_time = scale(took->pages, rest, goal->wall - min(goal->wall, took->cpu));
+	u64 in_share = scale(took->pages, rest * goal->max_cpu,
+			     took->cpu * (100 - goal->max_cpu));
+	u64 most = min_t(u64, goal->max_pages, UINT_MAX);
+	u64 pages = min3(in_time, in_share, most);
+
+	pages = (7 * pages + 3 * took->pages + 5) / 10;
+	pages = max_t(u64, pages, goal->min_pages);
+	return clamp_t(u64, pages, 1, max(most, 1ULL));
 }
 
 /**

@@ -13,9 +13,11 @@
 #include "record.h"
 #include "state.h"
 
-#define HASH_MASK	((1UL << KSM_RECORD_HASH_BITS) - 1)
+#define HASH_MASK	((1UL << KSM_HASH_BITS) - 1)
 #define PFN_MASK	((1UL << KSM_RECORD_PFN_BITS) - 1)
-#define AGE_SHIFT	(KSM_RECORD_HASH_BITS + KSM_RECORD_PFN_BITS)
+#define AGE_MASK	KSM_RECORD_AGE_MAX
+#define AGE_SHIFT	(KSM_HASH_BITS + KSM_RECORD_PFN_BITS)
+#define CALM_SHIFT	(AGE_SHIFT + KSM_RECORD_AGE_BITS)
 
 /* ------------------------------------------------------------------------ */
 /* Packing: only these know how.                                            */
@@ -32,11 +34,12 @@ void *ksm_record_pack(struct ksm_record record)
 {
 	unsigned long age = min(record.age, KSM_RECORD_AGE_MAX);
 
-	BUILD_BUG_ON(AGE_SHIFT + KSM_RECORD_AGE_BITS > BITS_PER_LONG - 1);
+	BUILD_BUG_ON(CALM_SHIFT + 1 > BITS_PER_LONG - 1);
 
 	return xa_mk_value((record.hash & HASH_MASK) |
-			   (record.pfn & PFN_MASK) << KSM_RECORD_HASH_BITS |
-			   age << AGE_SHIFT);
+			   (record.pfn & PFN_MASK) << KSM_HASH_BITS |
+			   age << AGE_SHIFT |
+			   (unsigned long)record.calm << CALM_SHIFT);
 }
 
 /**
@@ -52,33 +55,59 @@ struct ksm_record ksm_record_unpack(void *entry)
 
 	return (struct ksm_record) {
 		.hash	= value & HASH_MASK,
-		.pfn	= value >> KSM_RECORD_HASH_BITS & PFN_MASK,
-		.age	= value >> AGE_SHIFT,
+		.pfn	= value >> KSM_HASH_BITS & PFN_MASK,
+		.age	= value >> AGE_SHIFT & AGE_MASK,
+		.calm	= value >> CALM_SHIFT & 1,
 	};
 }
 
 /**
+ * ksm_record_recall() - what is remembered of a page, if it still is the same one
+ * @entry: what is recorded, or NULL
+ * @pfn: page frame found now
+ * @record: filled in
+ *
+ * Context: The caller owns the records that hold @entry.
+ * Return: true if a value or a candidate is recorded, and of this page frame.
+ */
+bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record)
+{
+	struct ksm_item *item = ksm_record_item(entry);
+
+	if (!entry || (item && item->kind != KSM_ITEM_CANDIDATE))
+		return false;
+	if (item)
+		*record = (struct ksm_record) {
+			.hash	= item->hash,
+			.pfn	= item->pfn,
+			.age	= item->age,
+			.calm	= true,
+		};
+	else
+		*record = ksm_record_unpack(entry);
+	return record->pfn == (pfn & PFN_MASK);
+}
+
+/**
  * ksm_record_renew() - what to remember of a page that was read again
- * @entry: what was remembered so far, or NULL
+ * @entry: what was recorded so far, or NULL
  * @hash: hash found now
  * @pfn: page frame found now
  *
- * Context: Any context.
- * Return: The new record: a round older if content and page are the same as
- *	   before, of age 0 otherwise.
+ * Context: The caller owns the records that hold @entry.
+ * Return: The new record: older, and calm if the hash held; of age 0 for a page
+ *	   that was not there before.
  */
 struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn)
 {
 	struct ksm_record new = {
 		.hash	= hash & HASH_MASK,
 		.pfn	= pfn & PFN_MASK,
-	};
+	}, old;
 
-	if (xa_is_value(entry)) {
-		struct ksm_record old = ksm_record_unpack(entry);
-
-		if (old.hash == new.hash && old.pfn == new.pfn)
-			new.age = min(old.age + 1, KSM_RECORD_AGE_MAX);
+	if (ksm_record_recall(entry, pfn, &old)) {
+		new.age = min(old.age + 1, KSM_RECORD_AGE_MAX);
+		new.calm = old.hash == new.hash;
 	}
 	return new;
 }
@@ -92,7 +121,7 @@ static void count(struct ksm_mm *km, void *entry, long by)
 		return;
 	if (!xa_is_value(entry))
 		atomic_long_add(by, &ksm_counts.items);
-	else if (ksm_record_unpack(entry).age)
+	else if (ksm_record_unpack(entry).calm)
 		atomic_long_add(by, &ksm_counts.calm);
 	else
 		atomic_long_add(by, &ksm_counts.fickle);

@@ -4,16 +4,11 @@
 
 #include "types.h"
 
-/*
- * A value entry of an xarray has one bit less than a long. Rounds of calm are
- * counted up to what the age can hold.
- */
+/* A value entry of an xarray has one bit less than a long. */
 #ifdef CONFIG_64BIT
-#define KSM_RECORD_HASH_BITS	40
 #define KSM_RECORD_PFN_BITS	12
 #define KSM_RECORD_AGE_BITS	8
 #else
-#define KSM_RECORD_HASH_BITS	18
 #define KSM_RECORD_PFN_BITS	7
 #define KSM_RECORD_AGE_BITS	5
 #endif
@@ -25,19 +20,22 @@
 
 /**
  * struct ksm_record - what is remembered of a page without a twin
- * @hash: low bits of its hash when it was read last
+ * @hash: its hash when it was read last
  * @pfn: low bits of its page frame number at that time
- * @age: rounds for which the hash held; 0: new, or it changed
+ * @age: how often it was read since it came, without finding a twin
+ * @calm: whether the hash was the same the last two times
  */
 struct ksm_record {
 	u64		hash;
 	unsigned long	pfn;
 	unsigned int	age;
+	bool		calm;
 };
 
 void *ksm_record_pack(struct ksm_record record);
 struct ksm_record ksm_record_unpack(void *entry);
 struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn);
+bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record);
 
 void *ksm_record_load(struct ksm_mm *km, unsigned long index);
 int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry);

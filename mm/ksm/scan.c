@@ -46,14 +46,6 @@ static struct {
 /* ------------------------------------------------------------------------ */
 /* Reading.                                                                 */
 
-/* Was the content the same a round ago? */
-static bool was_calm(void *entry, u64 hash, struct ksm_record record)
-{
-	struct ksm_item *item = ksm_record_item(entry);
-
-	return item ? item->hash == hash : record.age;
-}
-
 /*
  * Remember what was read, in place of whatever is recorded: nothing, a value,
  * or an item that is linked to no node. Without memory the page is new next
@@ -70,29 +62,47 @@ static void remember(struct ksm_mm *km, unsigned long index, struct ksm_record r
 	}
 }
 
-/* Offer a page. */
-static enum ksm_match offer_page(struct ksm_offer *offer)
+/*
+ * May the page go unread this round? It is not the content that is believed to
+ * be the same: should a page of the remembered hash turn up, both are compared.
+ */
+static bool may_skip(const struct ksm_offer *offer, void *entry, struct ksm_record *record)
 {
-	unsigned long index = offer->addr >> PAGE_SHIFT;
-	void *entry = ksm_record_load(offer->owner, index);
-	struct ksm_record record;
-	enum ksm_match match;
-	bool calm;
-	u64 hash;
+	unsigned int turn = round.seq + (offer->addr >> PAGE_SHIFT);
 
+	return READ_ONCE(ksm_state.smart_scan) &&
+	       ksm_record_recall(entry, page_to_pfn(offer->page), record) &&
+	       !ksm_policy_due(record->age, turn);
+}
+
+static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
+{
 	flush_anon_page(offer->vma, offer->page, offer->addr);
 	flush_dcache_page(offer->page);
-	hash = ksm_page_hash(offer->page);
 	ksm_counts.scanned++;
+	return ksm_record_renew(entry, ksm_page_hash(offer->page),
+				page_to_pfn(offer->page));
+}
 
-	record = ksm_record_renew(entry, hash, page_to_pfn(offer->page));
-	calm = was_calm(entry, hash, record);
-	if (calm)
-		record.age = max(record.age, 1U);
+/* Look for a twin of the page, and remember the page if there is none. */
+static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record record,
+				 bool skipped)
+{
+	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
 
-	match = ksm_match_page(offer, hash, calm);
-	if (match != KSM_MATCH_MERGED && match != KSM_MATCH_WAITING)
-		remember(offer->owner, index, record);
+	switch (match) {
+	case KSM_MATCH_MERGED:
+		break;
+	case KSM_MATCH_WAITING:
+		offer->item->pfn = record.pfn;
+		offer->item->age = record.age;
+		break;
+	default:
+		/* It may not be what it was: read it next time. */
+		if (skipped)
+			record.age = 0;
+		remember(offer->owner, offer->addr >> PAGE_SHIFT, record);
+	}
 	return match;
 }
 
@@ -111,17 +121,33 @@ static void meet_ksm_page(struct ksm_offer *offer)
 }
 
 /* An ordinary page: an item that says otherwise goes first. */
-static bool meet_page(struct ksm_offer *offer, enum ksm_match *match)
+static enum ksm_match meet_page(struct ksm_offer *offer, struct ksm_budget *budget)
 {
+	enum ksm_match match = KSM_MATCH_NONE;
 	unsigned long index = offer->addr >> PAGE_SHIFT;
-	struct ksm_item *item;
+	void *entry = ksm_record_load(offer->owner, index);
+	struct ksm_item *item = ksm_record_item(entry);
+	struct ksm_record record;
 
-	item = ksm_record_item(ksm_record_load(offer->owner, index));
-	if (item && item->kind != KSM_ITEM_CANDIDATE &&
-	    !ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED))
-		return false;
-	*match = offer_page(offer);
-	return true;
+	if (item && item->kind != KSM_ITEM_CANDIDATE) {
+		if (!ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED)) {
+			ksm_policy_spend(budget, 1);
+			return KSM_MATCH_NONE;
+		}
+		entry = NULL;
+	}
+	if (may_skip(offer, entry, &record)) {
+		ksm_counts.skipped++;
+		ksm_policy_spend(budget, 1);
+		if (record.calm)
+			match = offer_page(offer, record, true);
+	} else {
+		ksm_policy_spend(budget, KSM_BUDGET_READ);
+		match = offer_page(offer, read_page(offer, entry), false);
+	}
+	if (match == KSM_MATCH_MERGED)
+		ksm_policy_merge(budget);
+	return match;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -138,10 +164,10 @@ static bool forget_gap(struct ksm_mm *km, unsigned long *seen, unsigned long end
 	       ksm_forget_range(km, seen, end - 1, KSM_FORGET_CHANGED, most);
 }
 
-/* Read one page of the run. */
-static bool scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int i)
+/* See to one page of the run. */
+static void scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int i,
+		      struct ksm_budget *budget)
 {
-	enum ksm_match match = KSM_MATCH_NONE;
 	struct ksm_offer offer = {
 		.owner	= km,
 		.vma	= run->vma,
@@ -150,13 +176,12 @@ static bool scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int 
 	};
 
 	if (folio_test_ksm(page_folio(offer.page))) {
+		ksm_policy_spend(budget, 1);
 		meet_ksm_page(&offer);
-		return false;
+		return;
 	}
-	if (!meet_page(&offer, &match))
-		return false;
-	if (match != KSM_MATCH_LARGE)
-		return true;
+	if (meet_page(&offer, budget) != KSM_MATCH_LARGE)
+		return;
 	/*
 	 * To split the folio there must be no reference but one, so the run
 	 * ends here. Once more is enough: the folio is small then, or cannot
@@ -164,8 +189,7 @@ static bool scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int 
 	 */
 	ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
 	if (!ksm_merge_split(offer.page))
-		meet_page(&offer, &match);
-	return true;
+		meet_page(&offer, budget);
 }
 
 /* Somebody else needs the thread or the lock. */
@@ -184,10 +208,10 @@ static bool must_yield(struct ksm_mm *km)
 static bool scan_run(struct ksm_mm *km, struct ksm_walk_run *run, struct ksm_budget *budget)
 {
 	unsigned long seen = km->next >> PAGE_SHIFT;
-	bool more = ksm_policy_spend(budget, run->steps);
 	unsigned int i, most = FORGET_AT_ONCE;
 	unsigned long index;
 
+	ksm_policy_spend(budget, run->steps);
 	for (i = 0; i < run->nr; i++) {
 		index = run->pages[i].addr >> PAGE_SHIFT;
 		if (!forget_gap(km, &seen, index, &most)) {
@@ -196,16 +220,15 @@ static bool scan_run(struct ksm_mm *km, struct ksm_walk_run *run, struct ksm_bud
 		}
 		seen = index + 1;
 
-		more = ksm_policy_spend(budget,
-					scan_page(km, run, i) ? KSM_BUDGET_READ : 1);
-		if (!more || must_yield(km))
+		scan_page(km, run, i, budget);
+		if (!budget->left || must_yield(km))
 			ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
 		ksm_walk_pass_on(run, i);
 	}
 	if (!forget_gap(km, &seen, run->end >> PAGE_SHIFT, &most))
 		run->end = seen << PAGE_SHIFT;
 	km->next = run->end;
-	return ksm_policy_spend(budget, FORGET_AT_ONCE - most) && more;
+	return ksm_policy_spend(budget, FORGET_AT_ONCE - most);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -280,7 +303,8 @@ bool ksm_scan_at_start(void)
  */
 void ksm_scan_batch(unsigned int pages)
 {
-	struct ksm_budget budget = ksm_policy_budget(pages);
+	struct ksm_budget budget =
+		ksm_policy_budget(pages, READ_ONCE(ksm_state.max_pages_to_merge));
 	struct ksm_mm *km;
 	bool done = true;
 

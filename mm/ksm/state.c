@@ -14,8 +14,13 @@
 
 struct ksm_state ksm_state = {
 	.run			= IS_ENABLED(CONFIG_SYSFS) ? KSM_RUN_STOP : KSM_RUN_MERGE,
-	.pages_to_scan		= 100,
+	.pages_to_scan		= KSM_DEFAULT_PAGES_TO_SCAN,
 	.sleep_millisecs	= 20,
+	.smart_scan		= true,
+	.advisor_max_cpu	= 70,
+	.advisor_min_pages	= 500,
+	.advisor_max_pages	= 30000,
+	.advisor_target		= 200,
 };
 
 struct ksm_counts ksm_counts;

@@ -15,12 +15,27 @@ enum ksm_run {
 	KSM_RUN_UNMERGE,
 };
 
+enum ksm_advisor_mode {
+	KSM_ADVISOR_NONE,
+	KSM_ADVISOR_SCAN_TIME,
+};
+
+#define KSM_DEFAULT_PAGES_TO_SCAN	100
+
 /**
  * struct ksm_state - what steers the engine
  * @run: see &enum ksm_run (to change: ksm_pass_lock)
  * @offlining: memory is going away, do not scan (to change: ksm_pass_lock)
- * @pages_to_scan: pages read in a batch
+ * @pages_to_scan: pages read in a batch (to change: advisor.c's lock)
  * @sleep_millisecs: rest between two batches
+ * @smart_scan: do not read each page in each round
+ * @max_kernel_pages: no more KSM pages than that; 0: any number
+ * @max_pages_to_merge: merges in a batch; 0: any number
+ * @advisor_mode: see &enum ksm_advisor_mode (to change: advisor.c's lock)
+ * @advisor_max_cpu: per cent of a CPU that ksmd may use
+ * @advisor_min_pages: the least that the advisor may set pages_to_scan to
+ * @advisor_max_pages: the most
+ * @advisor_target: seconds that a round shall take
  * @pace: grows when ksmd must not rest on
  */
 struct ksm_state {
@@ -28,6 +43,14 @@ struct ksm_state {
 	bool		offlining;
 	unsigned int	pages_to_scan;
 	unsigned int	sleep_millisecs;
+	bool		smart_scan;
+	unsigned long	max_kernel_pages;
+	unsigned int	max_pages_to_merge;
+	enum ksm_advisor_mode advisor_mode;
+	unsigned int	advisor_max_cpu;
+	unsigned long	advisor_min_pages;
+	unsigned long	advisor_max_pages;
+	unsigned long	advisor_target;
 	atomic_t	pace;
 };
 
@@ -41,6 +64,7 @@ struct ksm_state {
  * @nodes: nodes that exist
  * @mms: registered mms, the dead not yet buried among them
  * @scanned: pages read since boot
+ * @skipped: pages not read, though they were there, since boot
  * @rounds: rounds completed since boot or the last unmerge
  */
 struct ksm_counts {
@@ -52,6 +76,7 @@ struct ksm_counts {
 	atomic_long_t	nodes;
 	atomic_long_t	mms;
 	unsigned long	scanned;
+	unsigned long	skipped;
 	unsigned long	rounds;
 };
 

@@ -28,6 +28,16 @@
 
 struct anon_vma;
 
+/*
+ * Width of a page's hash: as much as a record can keep beside the rest, so that
+ * what is remembered of a page is enough to look for its twin.
+ */
+#ifdef CONFIG_64BIT
+#define KSM_HASH_BITS	40
+#else
+#define KSM_HASH_BITS	18
+#endif
+
 /**
  * struct ksm_mm - an address space that offers pages
  * @slot: hash by mm (M), place in the list of the living or of the dead (M)
@@ -72,13 +82,15 @@ enum ksm_item_kind {
  * @owner: the mm whose records point here; NULL for an anchor (L)
  * @index: page number in the owner's address space; never changes
  * @rb: place in the unstable tree (U)
- * @hash: the candidate's key (U)
+ * @hash: the candidate's key (U to change)
+ * @pfn: its page when that was read last, as in a record (R)
  * @link: place among the items, or anchors, of @node (F and L)
  * @node: node of the page that is mapped (L; F as well, but for a node's death)
  * @anon_vma: where to look for those who map the page, with a reference (F)
  * @pgoff: offset to look for in @anon_vma (F)
  * @round: round of the unstable tree that the candidate joined (U)
  * @kind: see &enum ksm_item_kind (R for the owner; L when a node dies)
+ * @age: the candidate's age, as in a record (R)
  */
 struct ksm_item {
 	struct ksm_mm		*owner;
@@ -87,6 +99,7 @@ struct ksm_item {
 		struct {
 			struct rb_node		rb;
 			u64			hash;
+			unsigned long		pfn;
 		};
 		struct {
 			struct hlist_node	link;
@@ -97,6 +110,7 @@ struct ksm_item {
 	};
 	u32			round;
 	u8			kind;
+	u8			age;
 };
 
 /**

@@ -161,6 +161,29 @@ TRACE_EVENT(ksm_remove_rmap_item,
 		  __entry->pfn, __entry->rmap_item, __entry->mm)
 );
 
+/* The advisor has chosen; the time of a round is in seconds. */
+TRACE_EVENT(ksm_advisor,
+
+	TP_PROTO(s64 scan_time, unsigned long pages_to_scan, unsigned int cpu_percent),
+
+	TP_ARGS(scan_time, pages_to_scan, cpu_percent),
+
+	TP_STRUCT__entry(
+		__field(s64,		scan_time)
+		__field(unsigned long,	pages_to_scan)
+		__field(unsigned int,	cpu_percent)
+	),
+
+	TP_fast_assign(
+		__entry->scan_time	= scan_time;
+		__entry->pages_to_scan	= pages_to_scan;
+		__entry->cpu_percent	= cpu_percent;
+	),
+
+	TP_printk("scan_time=%lld pages_to_scan=%lu cpu_percent=%u",
+		  __entry->scan_time, __entry->pages_to_scan, __entry->cpu_percent)
+);
+
 #endif /* _TRACE_KSM_H */
 
 /* Outside the guard: this is read several times. */

@@ -65,7 +65,7 @@ static void unmap(struct kunit *test, unsigned long addr, unsigned int pages)
 
 static void remember(struct kunit *test, unsigned long addr, unsigned int age)
 {
-	struct ksm_record record = { .age = age };
+	struct ksm_record record = { .age = age, .calm = age };
 	struct ksm_mm *km = ksm_test_lock(at.mm);
 	int err = ksm_record_store(km, addr >> PAGE_SHIFT, ksm_record_pack(record));
 

@@ -12,7 +12,7 @@
 
 static void no_pages_are_no_budget(struct kunit *test)
 {
-	struct ksm_budget budget = ksm_policy_budget(0);
+	struct ksm_budget budget = ksm_policy_budget(0, 0);
 
 	KUNIT_EXPECT_EQ(test, budget.left, 0);
 	KUNIT_EXPECT_FALSE(test, ksm_policy_spend(&budget, 1));
@@ -21,7 +21,7 @@ static void no_pages_are_no_budget(struct kunit *test)
 
 static void budget_lasts_for_its_pages(struct kunit *test)
 {
-	struct ksm_budget budget = ksm_policy_budget(3);
+	struct ksm_budget budget = ksm_policy_budget(3, 0);
 
 	KUNIT_EXPECT_TRUE(test, ksm_policy_spend(&budget, KSM_BUDGET_READ));
 	KUNIT_EXPECT_TRUE(test, ksm_policy_spend(&budget, KSM_BUDGET_READ));
@@ -30,7 +30,7 @@ static void budget_lasts_for_its_pages(struct kunit *test)
 
 static void passing_over_costs_a_fraction(struct kunit *test)
 {
-	struct ksm_budget budget = ksm_policy_budget(1);
+	struct ksm_budget budget = ksm_policy_budget(1, 0);
 	int passed = 1;
 
 	while (ksm_policy_spend(&budget, 1))
@@ -41,30 +41,192 @@ static void passing_over_costs_a_fraction(struct kunit *test)
 
 static void the_largest_budget_does_not_wrap(struct kunit *test)
 {
-	struct ksm_budget budget = ksm_policy_budget(UINT_MAX);
+	struct ksm_budget budget = ksm_policy_budget(UINT_MAX, 0);
 
 	KUNIT_EXPECT_EQ(test, budget.left, (u64)UINT_MAX * KSM_BUDGET_READ);
 	KUNIT_EXPECT_TRUE(test, ksm_policy_spend(&budget, UINT_MAX));
 	KUNIT_EXPECT_EQ(test, budget.left, (u64)UINT_MAX * (KSM_BUDGET_READ - 1));
 }
 
+static void merges_end_a_batch(struct kunit *test)
+{
+	struct ksm_budget budget = ksm_policy_budget(100, 2);
+
+	KUNIT_EXPECT_TRUE(test, ksm_policy_merge(&budget));
+	KUNIT_EXPECT_FALSE(test, ksm_policy_merge(&budget));
+	KUNIT_EXPECT_EQ(test, budget.left, 0);
+	/* Without a limit only reading ends it. */
+	budget = ksm_policy_budget(100, 0);
+	KUNIT_EXPECT_TRUE(test, ksm_policy_merge(&budget));
+	KUNIT_EXPECT_TRUE(test, ksm_policy_merge(&budget));
+	KUNIT_EXPECT_TRUE(test, ksm_policy_merge(&budget));
+}
+
+/* In how many of some rounds is a page of this age read? */
+static unsigned int times_due(unsigned int age, unsigned int index)
+{
+	unsigned int turn, times = 0;
+
+	for (turn = index; turn < index + 64; turn++)
+		times += ksm_policy_due(age, turn);
+	return times;
+}
+
+static void old_pages_are_read_less_often(struct kunit *test)
+{
+	unsigned int age;
+
+	KUNIT_EXPECT_EQ(test, times_due(0, 0), 64);
+	KUNIT_EXPECT_EQ(test, times_due(2, 0), 64);
+	KUNIT_EXPECT_EQ(test, times_due(3, 0), 32);
+	KUNIT_EXPECT_EQ(test, times_due(5, 0), 16);
+	KUNIT_EXPECT_EQ(test, times_due(8, 0), 8);
+	KUNIT_EXPECT_EQ(test, times_due(KSM_RECORD_AGE_MAX, 0), 8);
+	for (age = 1; age <= KSM_RECORD_AGE_MAX; age++)
+		KUNIT_EXPECT_LE(test, times_due(age, 5), times_due(age - 1, 5));
+}
+
+static void pages_of_one_age_take_turns(struct kunit *test)
+{
+	unsigned int index, due = 0;
+
+	for (index = 0; index < 64; index++)
+		due += ksm_policy_due(KSM_RECORD_AGE_MAX, 1000 + index);
+	KUNIT_EXPECT_EQ(test, due, 8);
+}
+
 static void overspending_leaves_nothing(struct kunit *test)
 {
-	struct ksm_budget budget = ksm_policy_budget(1);
+	struct ksm_budget budget = ksm_policy_budget(1, 0);
 
 	KUNIT_EXPECT_FALSE(test, ksm_policy_spend(&budget, KSM_BUDGET_READ + 1));
 	KUNIT_EXPECT_EQ(test, budget.left, 0);
-	budget = ksm_policy_budget(1);
+	budget = ksm_policy_budget(1, 0);
 	KUNIT_EXPECT_FALSE(test, ksm_policy_spend(&budget, UINT_MAX));
 	KUNIT_EXPECT_EQ(test, budget.left, 0);
 }
 
 static void what_costs_nothing_takes_nothing(struct kunit *test)
 {
-	struct ksm_budget budget = ksm_policy_budget(1);
+	struct ksm_budget budget = ksm_policy_budget(1, 0);
 
 	KUNIT_EXPECT_TRUE(test, ksm_policy_spend(&budget, 0));
 	KUNIT_EXPECT_EQ(test, budget.left, KSM_BUDGET_READ);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Advisor.                                                                 */
+
+/* A machine on which a page costs 2 us, and a batch a rest of 20 ms. */
+#define MACHINE_PAGES	1000000ULL
+#define PAGE_COST	2000ULL
+#define BATCH_REST	(20 * NSEC_PER_MSEC)
+
+static struct ksm_policy_round round_with(unsigned int pages)
+{
+	u64 cpu = MACHINE_PAGES * PAGE_COST;
+
+	return (struct ksm_policy_round) {
+		.pages	= pages,
+		.cpu	= cpu,
+		.wall	= cpu + DIV_ROUND_UP(MACHINE_PAGES, pages) * BATCH_REST,
+	};
+}
+
+/* What the advisor settles on, beginning at @pages. */
+static unsigned int settle(unsigned int pages, const struct ksm_policy_goal *goal)
+{
+	int rounds;
+
+	for (rounds = 0; rounds < 50; rounds++) {
+		struct ksm_policy_round took = round_with(pages);
+
+		pages = ksm_policy_advise(&took, goal);
+	}
+	return pages;
+}
+
+static struct ksm_policy_goal seconds(unsigned int wall, unsigned int max_cpu)
+{
+	return (struct ksm_policy_goal) {
+		.wall = wall * NSEC_PER_SEC, .max_cpu = max_cpu,
+		.min_pages = 1, .max_pages = ULONG_MAX,
+	};
+}
+
+static void rounds_take_the_target_time(struct kunit *test)
+{
+	struct ksm_policy_goal goal = seconds(202, 100);
+
+	/* 2 s of CPU time, so 200 s of rests: 10000 batches of 100 pages. */
+	KUNIT_EXPECT_EQ(test, settle(5000, &goal), 100);
+	KUNIT_EXPECT_EQ(test, settle(1, &goal), 100);
+	goal = seconds(22, 100);
+	KUNIT_EXPECT_EQ(test, settle(100, &goal), 1000);
+}
+
+static void the_cpu_limit_makes_rounds_longer(struct kunit *test)
+{
+	/* At 10 %, 2 s of CPU time need 18 s of rests: 900 batches. */
+	struct ksm_policy_goal goal = seconds(3, 10);
+
+	KUNIT_EXPECT_EQ(test, settle(100, &goal) / 10, 111);
+	/* Where the target leaves more time than that, the limit is no limit. */
+	goal = seconds(202, 10);
+	KUNIT_EXPECT_EQ(test, settle(5000, &goal), 100);
+}
+
+static void a_target_out_of_reach_is_approached(struct kunit *test)
+{
+	struct ksm_policy_goal goal = seconds(1, 70);	/* the CPU time alone is 2 s */
+
+	/* 70 %: 0.857 s of rests, 42 batches. */
+	KUNIT_EXPECT_EQ(test, settle(100, &goal) / 1000, 23);
+	goal.max_cpu = 100;
+	goal.max_pages = 30000;
+	KUNIT_EXPECT_EQ(test, settle(100, &goal), 30000);
+}
+
+static void advice_stays_within_its_bounds(struct kunit *test)
+{
+	struct ksm_policy_goal goal = seconds(202, 100);
+
+	goal.min_pages = 500;
+	goal.max_pages = 30000;
+	KUNIT_EXPECT_EQ(test, settle(500, &goal), 500);
+	goal.min_pages = 1;
+	goal.max_pages = 50;
+	KUNIT_EXPECT_EQ(test, settle(500, &goal), 50);
+	goal.min_pages = 500;	/* above the maximum, which wins */
+	KUNIT_EXPECT_EQ(test, settle(500, &goal), 50);
+	goal.min_pages = 0;
+	goal.max_pages = 0;
+	KUNIT_EXPECT_EQ(test, settle(500, &goal), 1);
+}
+
+static void advice_survives_extreme_figures(struct kunit *test)
+{
+	static const u64 times[] = { 0, 1, NSEC_PER_SEC, U64_MAX / 100 };
+	static const unsigned int numbers[] = { 0, 1, UINT_MAX };
+	struct ksm_policy_goal goal = { .min_pages = ULONG_MAX, .max_pages = ULONG_MAX };
+	int wall, cpu, target, pages, share;
+
+	for (wall = 0; wall < ARRAY_SIZE(times); wall++)
+		for (cpu = 0; cpu < ARRAY_SIZE(times); cpu++)
+			for (target = 0; target < ARRAY_SIZE(times); target++)
+				for (pages = 0; pages < ARRAY_SIZE(numbers); pages++)
+					for (share = 1; share <= 100; share += 33) {
+						struct ksm_policy_round took = {
+							.pages = numbers[pages],
+							.wall = times[wall], .cpu = times[cpu],
+						};
+
+						goal.wall = times[target];
+						goal.max_cpu = share;
+						KUNIT_EXPECT_EQ(test,
+								ksm_policy_advise(&took, &goal),
+								UINT_MAX);
+					}
 }
 
 /* ------------------------------------------------------------------------ */
@@ -129,6 +291,14 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(passing_over_costs_a_fraction),
 	KUNIT_CASE(the_largest_budget_does_not_wrap),
 	KUNIT_CASE(overspending_leaves_nothing),
+	KUNIT_CASE(merges_end_a_batch),
+	KUNIT_CASE(old_pages_are_read_less_often),
+	KUNIT_CASE(pages_of_one_age_take_turns),
+	KUNIT_CASE(rounds_take_the_target_time),
+	KUNIT_CASE(the_cpu_limit_makes_rounds_longer),
+	KUNIT_CASE(a_target_out_of_reach_is_approached),
+	KUNIT_CASE(advice_stays_within_its_bounds),
+	KUNIT_CASE(advice_survives_extreme_figures),
 	KUNIT_CASE(what_costs_nothing_takes_nothing),
 	KUNIT_CASE(profit_is_what_is_saved_less_what_it_takes),
 	KUNIT_CASE(profit_can_be_negative),

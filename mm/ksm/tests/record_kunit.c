@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Records: what goes in comes out, age counts rounds of calm, and all is counted. */
+/* Records: what goes in comes out, a page ages while it is the same, and all is counted. */
 #include <linux/fault-inject.h>
 
 #include "../item.h"
@@ -7,16 +7,16 @@
 #include "../state.h"
 #include "fixture.h"
 
-#define HASH_MAX	((1ULL << KSM_RECORD_HASH_BITS) - 1)
+#define HASH_MAX	((1ULL << KSM_HASH_BITS) - 1)
 #define PFN_MAX		((1UL << KSM_RECORD_PFN_BITS) - 1)
 
 /* ------------------------------------------------------------------------ */
 /* Packing.                                                                 */
 
-static struct ksm_record through_entry(u64 hash, unsigned long pfn, unsigned int age)
+static struct ksm_record through_entry(u64 hash, unsigned long pfn, unsigned int age, bool calm)
 {
 	return ksm_record_unpack(ksm_record_pack((struct ksm_record) {
-		.hash = hash, .pfn = pfn, .age = age }));
+		.hash = hash, .pfn = pfn, .age = age, .calm = calm }));
 }
 
 static void what_fits_comes_back(struct kunit *test)
@@ -25,28 +25,30 @@ static void what_fits_comes_back(struct kunit *test)
 	static const unsigned long pfns[] = { 0, 1, PFN_MAX / 2, PFN_MAX / 2 + 1, PFN_MAX };
 	static const unsigned int ages[] = { 0, 1, KSM_RECORD_AGE_MAX - 1, KSM_RECORD_AGE_MAX };
 	struct ksm_record out;
-	int h, p, a;
+	int h, p, a, calm;
 
 	for (h = 0; h < ARRAY_SIZE(hashes); h++)
 		for (p = 0; p < ARRAY_SIZE(pfns); p++)
-			for (a = 0; a < ARRAY_SIZE(ages); a++) {
-				out = through_entry(hashes[h], pfns[p], ages[a]);
-				KUNIT_EXPECT_EQ(test, out.hash, hashes[h]);
-				KUNIT_EXPECT_EQ(test, out.pfn, pfns[p]);
-				KUNIT_EXPECT_EQ(test, out.age, ages[a]);
-			}
+			for (a = 0; a < ARRAY_SIZE(ages); a++)
+				for (calm = 0; calm < 2; calm++) {
+					out = through_entry(hashes[h], pfns[p], ages[a], calm);
+					KUNIT_EXPECT_EQ(test, out.hash, hashes[h]);
+					KUNIT_EXPECT_EQ(test, out.pfn, pfns[p]);
+					KUNIT_EXPECT_EQ(test, out.age, ages[a]);
+					KUNIT_EXPECT_EQ(test, out.calm, calm);
+				}
 }
 
 static void what_does_not_fit_spoils_no_neighbour(struct kunit *test)
 {
 	struct ksm_record out;
 
-	out = through_entry(U64_MAX, 0, 0);
+	out = through_entry(U64_MAX, 0, 0, false);
 	KUNIT_EXPECT_EQ(test, out.hash, HASH_MAX);
 	KUNIT_EXPECT_EQ(test, out.pfn, 0);
 	KUNIT_EXPECT_EQ(test, out.age, 0);
 
-	out = through_entry(0, ULONG_MAX, 0);
+	out = through_entry(0, ULONG_MAX, 0, false);
 	KUNIT_EXPECT_EQ(test, out.hash, 0);
 	KUNIT_EXPECT_EQ(test, out.pfn, PFN_MAX);
 	KUNIT_EXPECT_EQ(test, out.age, 0);
@@ -54,12 +56,12 @@ static void what_does_not_fit_spoils_no_neighbour(struct kunit *test)
 
 static void age_stops_at_its_maximum(struct kunit *test)
 {
-	struct ksm_record out = through_entry(0, 0, KSM_RECORD_AGE_MAX + 1);
+	struct ksm_record out = through_entry(0, 0, KSM_RECORD_AGE_MAX + 1, false);
 
 	KUNIT_EXPECT_EQ(test, out.age, KSM_RECORD_AGE_MAX);
 	KUNIT_EXPECT_EQ(test, out.hash, 0);
 	KUNIT_EXPECT_EQ(test, out.pfn, 0);
-	out = through_entry(0, 0, UINT_MAX);
+	out = through_entry(0, 0, UINT_MAX, false);
 	KUNIT_EXPECT_EQ(test, out.age, KSM_RECORD_AGE_MAX);
 }
 
@@ -75,9 +77,11 @@ static void a_value_is_no_item(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Renewing.                                                                */
 
+/* Of a page that was read more than once, and did not change. */
 static void *entry_of(u64 hash, unsigned long pfn, unsigned int age)
 {
-	return ksm_record_pack((struct ksm_record) { .hash = hash, .pfn = pfn, .age = age });
+	return ksm_record_pack((struct ksm_record) {
+		.hash = hash, .pfn = pfn, .age = age, .calm = age });
 }
 
 static void same_content_grows_older(struct kunit *test)
@@ -100,21 +104,55 @@ static void bits_that_are_not_kept_do_not_matter(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, U64_MAX, ULONG_MAX).age, 4);
 }
 
-static void change_makes_young(struct kunit *test)
+static void change_ends_calm_but_not_age(struct kunit *test)
 {
 	void *entry = entry_of(HASH_MAX, PFN_MAX, 3);
 
-	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX - 1, PFN_MAX).age, 0);
-	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX / 2, PFN_MAX).age, 0);
+	KUNIT_EXPECT_TRUE(test, ksm_record_renew(entry, HASH_MAX, PFN_MAX).calm);
+	KUNIT_EXPECT_FALSE(test, ksm_record_renew(entry, HASH_MAX - 1, PFN_MAX).calm);
+	KUNIT_EXPECT_FALSE(test, ksm_record_renew(entry, HASH_MAX / 2, PFN_MAX).calm);
+	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX - 1, PFN_MAX).age, 4);
+	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX / 2, PFN_MAX).age, 4);
+}
+
+static void another_page_is_young(struct kunit *test)
+{
+	void *entry = entry_of(HASH_MAX, PFN_MAX, 3);
+
+	KUNIT_EXPECT_FALSE(test, ksm_record_renew(entry, HASH_MAX, PFN_MAX - 1).calm);
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX, PFN_MAX - 1).age, 0);
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX, PFN_MAX / 2).age, 0);
-	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX - 1, PFN_MAX).hash, HASH_MAX - 1);
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX, PFN_MAX - 1).pfn, PFN_MAX - 1);
 }
 
-static void without_a_value_a_page_is_young(struct kunit *test)
+static void a_candidate_ages_as_well(struct kunit *test)
 {
-	struct ksm_item item = { .hash = 7 };
+	struct ksm_item item = { .hash = 7, .pfn = 9, .age = 3 };
+	struct ksm_record record;
+
+	KUNIT_EXPECT_TRUE(test, ksm_record_recall(&item, 9, &record));
+	KUNIT_EXPECT_TRUE(test, record.calm);
+	KUNIT_EXPECT_EQ(test, record.hash, 7);
+	KUNIT_EXPECT_EQ(test, record.age, 3);
+	KUNIT_EXPECT_FALSE(test, ksm_record_recall(&item, 8, &record));
+	KUNIT_EXPECT_EQ(test, ksm_record_renew(&item, 7, 9).age, 4);
+	KUNIT_EXPECT_TRUE(test, ksm_record_renew(&item, 7, 9).calm);
+	KUNIT_EXPECT_FALSE(test, ksm_record_renew(&item, 6, 9).calm);
+}
+
+static void what_is_no_record_is_not_recalled(struct kunit *test)
+{
+	struct ksm_item item = { .hash = 7, .kind = KSM_ITEM_MERGED };
+	struct ksm_record record;
+
+	KUNIT_EXPECT_FALSE(test, ksm_record_recall(NULL, 0, &record));
+	KUNIT_EXPECT_FALSE(test, ksm_record_recall(&item, 0, &record));
+	KUNIT_EXPECT_FALSE(test, ksm_record_recall(entry_of(7, 9, 3), 8, &record));
+}
+
+static void without_a_record_a_page_is_young(struct kunit *test)
+{
+	struct ksm_item item = { .hash = 7, .kind = KSM_ITEM_ORPHAN };
 
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(NULL, 7, 9).age, 0);
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(NULL, 7, 9).hash, 7);
@@ -319,8 +357,11 @@ static struct kunit_case record_cases[] = {
 	KUNIT_CASE(a_value_is_no_item),
 	KUNIT_CASE(same_content_grows_older),
 	KUNIT_CASE(bits_that_are_not_kept_do_not_matter),
-	KUNIT_CASE(change_makes_young),
-	KUNIT_CASE(without_a_value_a_page_is_young),
+	KUNIT_CASE(change_ends_calm_but_not_age),
+	KUNIT_CASE(another_page_is_young),
+	KUNIT_CASE(a_candidate_ages_as_well),
+	KUNIT_CASE(what_is_no_record_is_not_recalled),
+	KUNIT_CASE(without_a_record_a_page_is_young),
 	KUNIT_CASE(what_is_stored_is_found),
 	KUNIT_CASE(what_is_kept_is_counted),
 	KUNIT_CASE(replacing_moves_the_count),

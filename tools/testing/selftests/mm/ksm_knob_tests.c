@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Knobs that say how much ksmd does: smart_scan, the advisor, limits on merging.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "ksm_util.h"
+
+#define PAGES	256
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+static void refused(const char *name, const char *text)
+{
+	char before[64], after[64], path[128];
+	int err;
+
+	snprintf(path, sizeof(path), KSM_DIR "%s", name);
+	ksm_check(ksm_read_text(path, before, sizeof(before)) > 0, "cannot read %s", name);
+	err = ksm_knob_write(name, text);
+	ksm_check(err == -EINVAL, "%s takes '%s': %s", name, text, strerror(-err));
+	ksm_check(ksm_read_text(path, after, sizeof(after)) > 0, "cannot read %s", name);
+	ksm_check(!strcmp(before, after), "%s was '%s' and is '%s'", name, before, after);
+}
+
+static void taken(const char *name, const char *text, long want)
+{
+	int err = ksm_knob_write(name, text);
+
+	ksm_check(!err, "%s refuses '%s': %s", name, text, strerror(-err));
+	ksm_check_eq(ksm_knob_get(name), want);
+}
+
+/* ------------------------------------------------------------------------ */
+/* smart_scan                                                               */
+
+static void smart_scan_takes_what_it_always_took(void)
+{
+	static const char * const bad[] = { "abc", "-1", "2", " ", "4294967296" };
+	unsigned int i;
+
+	ksm_need_knob("smart_scan");
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		refused("smart_scan", bad[i]);
+	taken("smart_scan", "1x", 1);
+	taken("smart_scan", "0\n", 0);
+	taken("smart_scan", "", 0);
+	taken("smart_scan", "1", 1);
+}
+
+/* How many pages ksmd reads, and passes over, in 16 rounds. */
+static void count_rounds(long *scanned, long *skipped)
+{
+	*scanned = ksm_knob_get("pages_scanned");
+	*skipped = ksm_knob_get("pages_skipped");
+	ksm_wait_scans(16);
+	*scanned = ksm_knob_get("pages_scanned") - *scanned;
+	*skipped = ksm_knob_get("pages_skipped") - *skipped;
+}
+
+static void smart_scan_reads_old_pages_less_often(void)
+{
+	char *mem = ksm_map_unique(PAGES, 1);
+	long scanned, skipped;
+
+	ksm_need_knob("smart_scan");
+	ksm_run();
+	ksm_wait_scans(3);
+	count_rounds(&scanned, &skipped);
+	ksm_check(scanned >= 16 * PAGES, "without it, only %ld pages are read", scanned);
+	ksm_check_eq(skipped, 0);
+
+	ksm_knob_set("smart_scan", 1);
+	ksm_wait_scans(40);		/* until all are old */
+	count_rounds(&scanned, &skipped);
+	ksm_check(scanned < 16 * PAGES / 2, "%ld pages are read", scanned);
+	ksm_check(skipped >= 16 * PAGES / 2, "%ld pages are passed over", skipped);
+	ksm_verify_unique(mem, PAGES, 1);
+}
+
+/* An old page is read in every eighth round; that keeps no other from finding it. */
+static void smart_scan_delays_no_merge_of_a_page_at_rest(void)
+{
+	char *mem, *twins;
+	long scans;
+
+	ksm_need_knob("smart_scan");
+	mem = ksm_map_unique(PAGES, 2);
+	ksm_knob_set("smart_scan", 1);
+	ksm_run();
+	ksm_wait_scans(40);
+	ksm_stop();
+
+	twins = ksm_map_unique(PAGES, 2);
+	scans = ksm_knob_get("full_scans");
+	ksm_run();
+	/* To the end of the running round; then they are new, then at rest. */
+	ksm_await(ksm_knob_get("full_scans") >= scans + 4, 60, "ksmd does not go round");
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), PAGES);
+	ksm_check_eq(ksm_ksm_pages(twins, PAGES), PAGES);
+	ksm_verify_unique(mem, PAGES, 2);
+	ksm_verify_unique(twins, PAGES, 2);
+}
+
+/* What changed unseen cannot merge by what is remembered of it. */
+static void smart_scan_merges_by_content_alone(void)
+{
+	char *mem, *twins;
+
+	ksm_need_knob("smart_scan");
+	mem = ksm_map_unique(PAGES, 3);
+	ksm_knob_set("smart_scan", 1);
+	ksm_run();
+	ksm_wait_scans(40);
+	ksm_stop();
+
+	ksm_fill_unique(mem, PAGES, 4);		/* they are remembered with another hash */
+	twins = ksm_map_unique(PAGES, 3);	/* of which these are */
+	ksm_run();
+	ksm_wait_scans(6);
+	ksm_stop();
+	ksm_check_eq(ksm_ksm_pages(twins, PAGES), 0);
+	ksm_verify_unique(mem, PAGES, 4);
+	ksm_verify_unique(twins, PAGES, 3);
+}
+
+/* ------------------------------------------------------------------------ */
+/* The advisor                                                              */
+
+static void advisor_mode_takes_its_words_only(void)
+{
+	static const char * const bad[] = {
+		"scan-tim", "scan-time ", "none x", "[none]", "SCAN-TIME", "0", " ",
+	};
+	char text[64];
+	unsigned int i;
+
+	ksm_need_knob("advisor_mode");
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		refused("advisor_mode", bad[i]);
+	ksm_read_text(KSM_DIR "advisor_mode", text, sizeof(text));
+	ksm_check(!strcmp(text, "[none] scan-time\n"), "it says '%s'", text);
+	ksm_check(!ksm_knob_write("advisor_mode", "scan-time\n"), "scan-time is refused");
+	ksm_read_text(KSM_DIR "advisor_mode", text, sizeof(text));
+	ksm_check(!strcmp(text, "none [scan-time]\n"), "it says '%s'", text);
+}
+
+static void the_advisor_keeps_pages_to_scan_for_itself(void)
+{
+	ksm_need_knob("advisor_mode");
+	taken("advisor_min_pages_to_scan", "600", 600);
+	ksm_check(!ksm_knob_write("advisor_mode", "scan-time"), "scan-time is refused");
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), 600);
+	refused("pages_to_scan", "77");
+	ksm_check(!ksm_knob_write("advisor_mode", "none"), "none is refused");
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), 100);
+	taken("pages_to_scan", "77", 77);
+}
+
+static void P80_advisor_max_cpu_is_a_percentage(void)
+{
+	static const char * const bad[] = { "0", "101", "1000", "-1", "4294967296", "x", "70%" };
+	unsigned int i;
+
+	ksm_need_knob("advisor_max_cpu");
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		refused("advisor_max_cpu", bad[i]);
+	taken("advisor_max_cpu", "1", 1);
+	taken("advisor_max_cpu", "100", 100);
+}
+
+static void advisor_numbers_may_come_in_any_order(void)
+{
+	static const char * const names[] = {
+		"advisor_min_pages_to_scan", "advisor_max_pages_to_scan",
+		"advisor_target_scan_time",
+	};
+	unsigned int i;
+
+	ksm_need_knob("advisor_mode");
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		refused(names[i], "18446744073709551616");
+		refused(names[i], "-1");
+		refused(names[i], "1x");
+		taken(names[i], "4294967296", 4294967296L);
+	}
+	refused("advisor_target_scan_time", "0");
+	taken("advisor_max_pages_to_scan", "100", 100);
+	taken("advisor_min_pages_to_scan", "200", 200);
+}
+
+static void go_round(unsigned int rounds)
+{
+	long end = ksm_knob_get("full_scans") + rounds;
+
+	ksm_await(ksm_knob_get("full_scans") >= end, 60, "full_scans stays at %ld",
+		  ksm_knob_get("full_scans"));
+}
+
+static void settle_advisor(unsigned int rounds)
+{
+	ksm_check(!ksm_knob_write("advisor_mode", "scan-time"), "scan-time is refused");
+	ksm_run();
+	go_round(rounds);
+}
+
+static void the_advisor_meets_its_target(void)
+{
+	double began;
+
+	ksm_need_knob("advisor_mode");
+	ksm_map_unique(4096, 5);
+	ksm_knob_set("sleep_millisecs", 20);
+	ksm_knob_set("advisor_min_pages_to_scan", 20);
+	ksm_knob_set("advisor_target_scan_time", 2);
+	settle_advisor(4);
+	began = now();
+	go_round(2);
+	ksm_check(now() - began > 2 && now() - began < 8, "two rounds of 2 s take %.1f s",
+		  now() - began);
+}
+
+static void the_advisor_heeds_its_cpu_limit(void)
+{
+	long most, least;
+
+	ksm_need_knob("advisor_mode");
+	ksm_map_unique(1024, 6);
+	ksm_knob_set("sleep_millisecs", 20);
+	ksm_knob_set("advisor_min_pages_to_scan", 8);
+	ksm_knob_set("advisor_target_scan_time", 1);
+	ksm_knob_set("advisor_max_cpu", 100);
+	settle_advisor(4);
+	most = ksm_knob_get("pages_to_scan");
+	ksm_knob_set("advisor_max_cpu", 1);
+	go_round(3);
+	least = ksm_knob_get("pages_to_scan");
+	ksm_check(least < most, "%ld pages at 1 %%, %ld at 100 %%", least, most);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Limits                                                                   */
+
+static void max_kernel_pages_limits_ksm_pages(void)
+{
+	char *a, *b, *c;
+
+	ksm_need_knob("max_kernel_pages");
+	refused("max_kernel_pages", "-1");
+	refused("max_kernel_pages", "18446744073709551616");
+	ksm_knob_set("max_kernel_pages", 3);
+	a = ksm_map_unique(8, 7);
+	b = ksm_map_unique(8, 7);
+	ksm_run();
+	ksm_wait_scans(6);
+	ksm_check_eq(ksm_knob_get("kernel_pages_allocated"), 3);
+	ksm_check_eq(ksm_knob_get("pages_shared"), 3);
+	ksm_check_eq(ksm_knob_get("pages_sharing"), 3);
+
+	/* Who finds a KSM page there joins it. */
+	c = ksm_map_unique(8, 7);
+	ksm_wait_scans(6);
+	ksm_check_eq(ksm_knob_get("kernel_pages_allocated"), 3);
+	ksm_check_eq(ksm_ksm_pages(c, 8), 3);
+
+	ksm_knob_set("max_kernel_pages", 0);
+	ksm_expect(a, 8, 8);
+	ksm_check_eq(ksm_knob_get("kernel_pages_allocated"), 8);
+	ksm_verify_unique(a, 8, 7);
+	ksm_verify_unique(b, 8, 7);
+	ksm_verify_unique(c, 8, 7);
+}
+
+/* How long it takes until so many equal pages are merged. */
+static double time_merge(char *mem, size_t pages)
+{
+	double began = now();
+
+	ksm_run();
+	ksm_await(ksm_ksm_pages(mem, pages) == pages, 60, "%zu pages are merged",
+		  ksm_ksm_pages(mem, pages));
+	began = now() - began;
+	ksm_unmerge_all();
+	ksm_stop();
+	ksm_verify_equal(mem, pages, 8);
+	return began;
+}
+
+static void max_pages_to_merge_limits_a_batch(void)
+{
+	char *mem = ksm_map_equal(64, 8);
+	double took;
+
+	ksm_need_knob("max_pages_to_merge");
+	ksm_knob_set("sleep_millisecs", 20);
+	ksm_knob_set("max_pages_to_merge", 2);
+	/* 63 merges are 32 batches, with 31 rests between them. */
+	took = time_merge(mem, 64);
+	ksm_check(took >= 31 * 0.02, "63 merges took but %.2f s", took);
+}
+
+static const struct ksm_test tests[] = {
+	KSM_TEST(smart_scan_takes_what_it_always_took),
+	KSM_TEST(smart_scan_reads_old_pages_less_often),
+	KSM_TEST(smart_scan_delays_no_merge_of_a_page_at_rest),
+	KSM_TEST(smart_scan_merges_by_content_alone),
+	KSM_TEST(advisor_mode_takes_its_words_only),
+	KSM_TEST(the_advisor_keeps_pages_to_scan_for_itself),
+	KSM_TEST(P80_advisor_max_cpu_is_a_percentage),
+	KSM_TEST(advisor_numbers_may_come_in_any_order),
+	KSM_TEST(the_advisor_meets_its_target),
+	KSM_TEST(the_advisor_heeds_its_cpu_limit),
+	KSM_TEST(max_kernel_pages_limits_ksm_pages),
+	KSM_TEST(max_pages_to_merge_limits_a_batch),
+};
+
+int main(int argc, char **argv)
+{
+	return ksm_suite_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
