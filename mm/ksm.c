@@ -100,6 +100,7 @@
 #include "ksm/node.h"
 #include "ksm/profit.h"
 #include "ksm/rmap.h"
+#include "ksm/state.h"
 #include "ksm/sysfs.h"
 #include "ksm/vma.h"
 
@@ -288,6 +289,18 @@ struct folio *ksm_might_need_to_copy(struct folio *cached,
 void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *walk)
 {
 	ksm_rmap_walk(folio, walk);
+}
+
+/**
+ * __ksm_count_zero_page() - a PTE by which KSM maps the zero page comes or goes
+ * @mm: where
+ * @by: 1 or -1
+ *
+ * Context: Any context.
+ */
+void __ksm_count_zero_page(struct mm_struct *mm, long by)
+{
+	ksm_state_count_zero(mm, by);
 }
 
 #ifdef CONFIG_MEMORY_FAILURE

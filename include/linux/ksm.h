@@ -35,9 +35,28 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 
 long ksm_process_profit(struct mm_struct *mm);
 
-/* No zero page is merged, so there is none to account for. */
+void __ksm_count_zero_page(struct mm_struct *mm, long by);
+
+/*
+ * Where KSM maps the zero page, the PTE is dirty. Others map it clean, and
+ * nobody can write to it.
+ */
+static inline bool is_ksm_zero_pte(pte_t pte)
+{
+	return is_zero_pfn(pte_pfn(pte)) && pte_dirty(pte);
+}
+
+/* A PTE was copied into @mm, or goes from it; the caller holds the PTL or did. */
+static inline void ksm_might_map_zero_page(struct mm_struct *mm, pte_t pte)
+{
+	if (is_ksm_zero_pte(pte))
+		__ksm_count_zero_page(mm, 1);
+}
+
 static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
 {
+	if (is_ksm_zero_pte(pte))
+		__ksm_count_zero_page(mm, -1);
 }
 
 static inline long mm_ksm_zero_pages(struct mm_struct *mm)
@@ -45,11 +64,16 @@ static inline long mm_ksm_zero_pages(struct mm_struct *mm)
 	return atomic_long_read(&mm->ksm_zero_pages);
 }
 
-static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+/* A new mm, or a copy of the parent's before anything is copied into it. */
+static inline void ksm_init_mm(struct mm_struct *mm)
 {
-	/* Copied with the rest of the mm_struct, but not the child's. */
 	mm->ksm_merging_pages = 0;
 	mm->ksm_rmap_items = 0;
+	atomic_long_set(&mm->ksm_zero_pages, 0);
+}
+
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
 	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
 		__ksm_fork(mm, oldmm);
 }
@@ -88,6 +112,10 @@ static inline int ksm_disable(struct mm_struct *mm)
 	return 0;
 }
 
+static inline void ksm_init_mm(struct mm_struct *mm)
+{
+}
+
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {
 }
@@ -98,6 +126,10 @@ static inline int ksm_execve(struct mm_struct *mm)
 }
 
 static inline void ksm_exit(struct mm_struct *mm)
+{
+}
+
+static inline void ksm_might_map_zero_page(struct mm_struct *mm, pte_t pte)
 {
 }
 

@@ -188,6 +188,19 @@ int ksm_ksmd_set_smart_scan(bool smart)
 }
 
 /**
+ * ksm_ksmd_set_use_zero_pages() - say whether pages of zeros become the zero page
+ * @use: whether those that merge from now on do; what is merged stays as it is
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_use_zero_pages(bool use)
+{
+	WRITE_ONCE(ksm_state.use_zero_pages, use);
+	return 0;
+}
+
+/**
  * ksm_ksmd_set_max_kernel_pages() - set how many KSM pages there may be
  * @pages: their number; 0 for any
  *

@@ -198,6 +198,42 @@ static bool is_large(const struct page *page)
 	return folio_test_large(page_folio(page));
 }
 
+/* Map the zero page in place of the page of @offer, if that is all zeros. */
+static int merge_zero(struct ksm_offer *offer)
+{
+	struct folio *folio = page_folio(offer->page);
+	struct mmu_notifier_range range;
+	int err = -EAGAIN;
+
+	ksm_merge_begin(offer, &range);
+	if (folio_trylock(folio)) {
+		err = folio_test_ksm(folio) ? -EAGAIN : ksm_merge_freeze(offer);
+		if (!err && ksm_page_compare(offer->page, ZERO_PAGE(offer->addr)))
+			err = -EAGAIN;
+		if (!err)
+			err = ksm_merge_zero(offer);
+		folio_unlock(folio);
+	}
+	ksm_merge_end(&range);
+	trace_ksm_merge_one_page(page_to_pfn(offer->page), NULL,
+				 ksm_mm_of(offer->owner), err);
+	return err;
+}
+
+static bool looks_zero(const struct ksm_offer *offer, u64 hash)
+{
+	return hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages) &&
+	       !mm_forbids_zeropage(ksm_mm_of(offer->owner)) &&
+	       !ksm_page_compare(offer->page, ZERO_PAGE(offer->addr));
+}
+
+static enum ksm_match match_zero(struct ksm_offer *offer)
+{
+	if (is_large(offer->page))
+		return KSM_MATCH_LARGE;
+	return merge_zero(offer) ? KSM_MATCH_FAILED : KSM_MATCH_ZERO;
+}
+
 /* Look among the KSM pages. */
 static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 {
@@ -300,6 +336,8 @@ enum ksm_match ksm_match_page(struct ksm_offer *offer, u64 hash, bool calm)
 	lockdep_assert_held(&ksm_pass_lock);
 	mmap_assert_locked(ksm_mm_of(offer->owner));
 
+	if (looks_zero(offer, hash))
+		return match_zero(offer);
 	match = match_stable(offer, hash);
 	if (match == KSM_MATCH_NONE && calm)
 		match = match_unstable(offer, hash);

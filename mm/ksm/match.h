@@ -10,6 +10,8 @@
  * @KSM_MATCH_FAILED: it may have one, but could not be merged; try next round
  * @KSM_MATCH_WAITING: its item is in the unstable tree
  * @KSM_MATCH_MERGED: it is mapped to a KSM page now
+ * @KSM_MATCH_ZERO: the zero page is mapped in its place now; the records may
+ *		    still say something of it
  * @KSM_MATCH_LARGE: it has a twin, but its folio must be split first
  */
 enum ksm_match {
@@ -17,6 +19,7 @@ enum ksm_match {
 	KSM_MATCH_FAILED,
 	KSM_MATCH_WAITING,
 	KSM_MATCH_MERGED,
+	KSM_MATCH_ZERO,
 	KSM_MATCH_LARGE,
 };
 

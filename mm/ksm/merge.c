@@ -10,7 +10,7 @@
  *
  * Does not know what pages are equal, nor who keeps account of them.
  *
- * Floor 3: knows pages.
+ * Floor 3: knows pages and counters.
  */
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -21,6 +21,7 @@
 #include "../internal.h"
 #include "merge.h"
 #include "page.h"
+#include "state.h"
 
 /**
  * ksm_merge_begin() - tell secondary MMUs that a page is about to change
@@ -127,11 +128,10 @@ unlock:
 	return err;
 }
 
-/* The PTE that maps @keep in place of @offer's page. */
-static pte_t make_pte(const struct ksm_offer *offer, struct page *keep)
+/* @pte, with what is to be kept of the frozen PTE that it replaces. */
+static pte_t make_pte(const struct ksm_offer *offer, pte_t pte)
 {
-	pte_t pte = pte_wrprotect(mk_pte(keep, offer->vma->vm_page_prot));
-
+	pte = pte_wrprotect(pte);
 	/* What is recorded of the address outlives the page behind it. */
 	pte = pte_soft_dirty(offer->frozen) ? pte_mksoft_dirty(pte) :
 					      pte_clear_soft_dirty(pte);
@@ -140,6 +140,49 @@ static pte_t make_pte(const struct ksm_offer *offer, struct page *keep)
 	if (!pte_young(offer->frozen))
 		pte = pte_mkold(pte);
 	return pte;
+}
+
+/*
+ * Put @pte in place of the frozen PTE: of @keep, or of the zero page if that is
+ * NULL.
+ */
+static int replace(struct ksm_offer *offer, struct page *keep, pte_t pte)
+{
+	struct folio *folio = page_folio(offer->page);
+	struct vm_area_struct *vma = offer->vma;
+	struct mm_struct *mm = vma->vm_mm;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+
+	mmap_assert_locked(mm);
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	ptep = ksm_page_map(mm, offer->addr, &ptl);
+	if (!ptep)
+		return -EAGAIN;
+	if (!pte_same(ptep_get(ptep), offer->frozen)) {
+		pte_unmap_unlock(ptep, ptl);
+		return -EAGAIN;
+	}
+
+	if (keep) {
+		get_page(keep);
+		folio_add_anon_rmap_pte(page_folio(keep), keep, vma, offer->addr, RMAP_NONE);
+	} else {
+		dec_mm_counter(mm, MM_ANONPAGES);
+		ksm_state_count_zero(mm, 1);
+	}
+	flush_cache_page(vma, offer->addr, pte_pfn(offer->frozen));
+	ptep_clear_flush(vma, offer->addr, ptep);
+	set_pte_at(mm, offer->addr, ptep, make_pte(offer, pte));
+
+	folio_remove_rmap_pte(folio, offer->page, vma);
+	/* Nobody will fault it in from there any more. */
+	if (!folio_mapped(folio))
+		folio_free_swap(folio);
+	folio_put(folio);
+	pte_unmap_unlock(ptep, ptl);
+	return 0;
 }
 
 /**
@@ -154,38 +197,28 @@ static pte_t make_pte(const struct ksm_offer *offer, struct page *keep)
  */
 int ksm_merge_replace(struct ksm_offer *offer, struct page *keep)
 {
-	struct folio *folio = page_folio(offer->page);
 	struct folio *kept = page_folio(keep);
-	struct vm_area_struct *vma = offer->vma;
-	struct mm_struct *mm = vma->vm_mm;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
 
-	mmap_assert_locked(mm);
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
 	VM_WARN_ON_FOLIO(!folio_test_locked(kept) || !folio_test_ksm(kept), kept);
 
-	ptep = ksm_page_map(mm, offer->addr, &ptl);
-	if (!ptep)
-		return -EAGAIN;
-	if (!pte_same(ptep_get(ptep), offer->frozen)) {
-		pte_unmap_unlock(ptep, ptl);
-		return -EAGAIN;
-	}
+	return replace(offer, keep, mk_pte(keep, offer->vma->vm_page_prot));
+}
 
-	folio_get(kept);
-	folio_add_anon_rmap_pte(kept, keep, vma, offer->addr, RMAP_NONE);
-	flush_cache_page(vma, offer->addr, pte_pfn(offer->frozen));
-	ptep_clear_flush(vma, offer->addr, ptep);
-	set_pte_at(mm, offer->addr, ptep, make_pte(offer, keep));
+/**
+ * ksm_merge_zero() - map the zero page where a frozen page is mapped
+ * @offer: the frozen page, all zeros; it loses the mapping, not the caller's
+ *	   reference
+ *
+ * The PTE is dirty, by which it is known as ours: see is_ksm_zero_pte().
+ *
+ * Context: As for ksm_merge_replace(), but for the KSM page.
+ * Return: 0; -EAGAIN when the PTE has changed since.
+ */
+int ksm_merge_zero(struct ksm_offer *offer)
+{
+	pte_t pte = pfn_pte(my_zero_pfn(offer->addr), offer->vma->vm_page_prot);
 
-	folio_remove_rmap_pte(folio, offer->page, vma);
-	/* Nobody will fault it in from there any more. */
-	if (!folio_mapped(folio))
-		folio_free_swap(folio);
-	folio_put(folio);
-	pte_unmap_unlock(ptep, ptl);
-	return 0;
+	return replace(offer, NULL, pte_mkdirty(pte_mkspecial(pte)));
 }
 
 /**

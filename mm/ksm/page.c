@@ -28,6 +28,7 @@
 #define MODULE_PARAM_PREFIX "ksm."
 
 static u64 hash_seed __ro_after_init;
+static u64 zero_hash __ro_after_init;
 
 #ifdef CONFIG_KSM_DEBUG
 /* ksm.hash_mask=3 leaves four hashes, so that the order by content is used. */
@@ -41,6 +42,7 @@ MODULE_PARM_DESC(hash_mask, "bits of the page hash to keep, to test collisions")
 static int __init seed(void)
 {
 	hash_seed = get_random_u64();
+	zero_hash = ksm_page_hash(ZERO_PAGE(0));
 	return 0;
 }
 core_initcall(seed);
@@ -180,6 +182,17 @@ u64 ksm_page_hash(struct page *page)
 
 	kunmap_local(content);
 	return hash & hash_mask & GENMASK_ULL(KSM_HASH_BITS - 1, 0);
+}
+
+/**
+ * ksm_page_zero_hash() - the hash of a page of zeros
+ *
+ * Context: Any context.
+ * Return: The hash.
+ */
+u64 ksm_page_zero_hash(void)
+{
+	return zero_hash;
 }
 
 /**

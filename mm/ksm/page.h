@@ -18,6 +18,7 @@ pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp)
 enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 				  unsigned long pfn);
 u64 ksm_page_hash(struct page *page);
+u64 ksm_page_zero_hash(void);
 int ksm_page_compare(struct page *a, struct page *b);
 
 #endif /* _MM_KSM_PAGE_H */

@@ -23,7 +23,8 @@ long ksm_profit_of_all(void)
 	unsigned long records = items + atomic_long_read(&ksm_counts.calm) +
 				atomic_long_read(&ksm_counts.fickle);
 
-	return ksm_policy_profit(READ_ONCE(ksm_counts.sharing), PAGE_SIZE,
+	return ksm_policy_profit(READ_ONCE(ksm_counts.sharing) +
+				 atomic_long_read(&ksm_counts.zero_pages), PAGE_SIZE,
 				 ksm_policy_record_bytes(records) +
 				 items * sizeof(struct ksm_item) +
 				 atomic_long_read(&ksm_counts.nodes) * sizeof(struct ksm_node) +
@@ -44,7 +45,7 @@ long ksm_profit_of_mm(struct mm_struct *mm)
 {
 	unsigned long merging = READ_ONCE(mm->ksm_merging_pages);
 
-	return ksm_policy_profit(merging, PAGE_SIZE,
+	return ksm_policy_profit(merging + atomic_long_read(&mm->ksm_zero_pages), PAGE_SIZE,
 				 ksm_policy_record_bytes(READ_ONCE(mm->ksm_rmap_items)) +
 				 merging * sizeof(struct ksm_item));
 }

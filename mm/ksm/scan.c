@@ -93,6 +93,9 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 	switch (match) {
 	case KSM_MATCH_MERGED:
 		break;
+	case KSM_MATCH_ZERO:
+		ksm_forget_page(offer->owner, offer->addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+		break;
 	case KSM_MATCH_WAITING:
 		offer->item->pfn = record.pfn;
 		offer->item->age = record.age;
@@ -145,7 +148,7 @@ static enum ksm_match meet_page(struct ksm_offer *offer, struct ksm_budget *budg
 		ksm_policy_spend(budget, KSM_BUDGET_READ);
 		match = offer_page(offer, read_page(offer, entry), false);
 	}
-	if (match == KSM_MATCH_MERGED)
+	if (match == KSM_MATCH_MERGED || match == KSM_MATCH_ZERO)
 		ksm_policy_merge(budget);
 	return match;
 }

@@ -91,3 +91,16 @@ long ksm_state_unshared(void)
 	return max(atomic_long_read(&ksm_counts.calm) +
 		   atomic_long_read(&ksm_counts.items) - merged, 0L);
 }
+
+/**
+ * ksm_state_count_zero() - count PTEs by which KSM maps the zero page
+ * @mm: where they are
+ * @by: how many come; negative for those that go
+ *
+ * Context: Any context.
+ */
+void ksm_state_count_zero(struct mm_struct *mm, long by)
+{
+	atomic_long_add(by, &mm->ksm_zero_pages);
+	atomic_long_add(by, &ksm_counts.zero_pages);
+}

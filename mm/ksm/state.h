@@ -4,6 +4,7 @@
 #define _MM_KSM_STATE_H
 
 #include <linux/atomic.h>
+#include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -29,6 +30,7 @@ enum ksm_advisor_mode {
  * @pages_to_scan: pages read in a batch (to change: advisor.c's lock)
  * @sleep_millisecs: rest between two batches
  * @smart_scan: do not read each page in each round
+ * @use_zero_pages: merge pages of zeros with the zero page
  * @max_kernel_pages: no more KSM pages than that; 0: any number
  * @max_pages_to_merge: merges in a batch; 0: any number
  * @advisor_mode: see &enum ksm_advisor_mode (to change: advisor.c's lock)
@@ -44,6 +46,7 @@ struct ksm_state {
 	unsigned int	pages_to_scan;
 	unsigned int	sleep_millisecs;
 	bool		smart_scan;
+	bool		use_zero_pages;
 	unsigned long	max_kernel_pages;
 	unsigned int	max_pages_to_merge;
 	enum ksm_advisor_mode advisor_mode;
@@ -62,6 +65,7 @@ struct ksm_state {
  * @fickle: values for pages that are new, or whose hash changed
  * @items: items in the records of all mms
  * @nodes: nodes that exist
+ * @zero_pages: PTEs by which KSM maps the zero page
  * @mms: registered mms, the dead not yet buried among them
  * @scanned: pages read since boot
  * @skipped: pages not read, though they were there, since boot
@@ -74,6 +78,7 @@ struct ksm_counts {
 	atomic_long_t	fickle;
 	atomic_long_t	items;
 	atomic_long_t	nodes;
+	atomic_long_t	zero_pages;
 	atomic_long_t	mms;
 	unsigned long	scanned;
 	unsigned long	skipped;
@@ -90,5 +95,6 @@ void ksm_state_wake(void);
 void ksm_state_take_pass(void);
 bool ksm_state_pass_wanted(void);
 long ksm_state_unshared(void);
+void ksm_state_count_zero(struct mm_struct *mm, long by);
 
 #endif /* _MM_KSM_STATE_H */

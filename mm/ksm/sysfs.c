@@ -98,6 +98,7 @@ KNOB(run, run, ksm_ksmd_set_run);
 KNOB(pages_to_scan, pages_to_scan, ksm_ksmd_set_pages_to_scan);
 KNOB(sleep_millisecs, sleep_millisecs, ksm_ksmd_set_sleep_millisecs);
 SWITCH(smart_scan, smart_scan, ksm_ksmd_set_smart_scan);
+SWITCH(use_zero_pages, use_zero_pages, ksm_ksmd_set_use_zero_pages);
 LONG_KNOB(max_kernel_pages, max_kernel_pages, ksm_ksmd_set_max_kernel_pages);
 KNOB(max_pages_to_merge, max_pages_to_merge, ksm_ksmd_set_max_pages_to_merge);
 KNOB(advisor_max_cpu, advisor_max_cpu, ksm_advisor_set_max_cpu);
@@ -111,6 +112,7 @@ COUNTER(pages_unshared, "%ld", ksm_state_unshared());
 COUNTER(pages_volatile, "%ld", atomic_long_read(&ksm_counts.fickle));
 COUNTER(pages_skipped, "%lu", READ_ONCE(ksm_counts.skipped));
 COUNTER(pages_scanned, "%lu", READ_ONCE(ksm_counts.scanned));
+COUNTER(ksm_zero_pages, "%ld", atomic_long_read(&ksm_counts.zero_pages));
 COUNTER(kernel_pages_allocated, "%ld", atomic_long_read(&ksm_counts.nodes));
 COUNTER(full_scans, "%lu", READ_ONCE(ksm_counts.rounds));
 COUNTER(general_profit, "%ld", ksm_profit_of_all());
@@ -120,6 +122,7 @@ static struct attribute *ksm_attrs[] = {
 	&pages_to_scan_attr.attr,
 	&sleep_millisecs_attr.attr,
 	&smart_scan_attr.attr,
+	&use_zero_pages_attr.attr,
 	&max_kernel_pages_attr.attr,
 	&max_pages_to_merge_attr.attr,
 	&advisor_mode_attr.attr,
@@ -133,6 +136,7 @@ static struct attribute *ksm_attrs[] = {
 	&pages_volatile_attr.attr,
 	&pages_skipped_attr.attr,
 	&pages_scanned_attr.attr,
+	&ksm_zero_pages_attr.attr,
 	&kernel_pages_allocated_attr.attr,
 	&full_scans_attr.attr,
 	&general_profit_attr.attr,

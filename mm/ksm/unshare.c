@@ -12,6 +12,7 @@
  *
  * Floor 2: knows nobody.
  */
+#include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
 #include <linux/sched/signal.h>
@@ -26,6 +27,8 @@ static bool maps_ksm(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 	struct page *page;
 
 	if (pte_present(pte)) {
+		if (is_ksm_zero_pte(pte))
+			return true;
 		page = vm_normal_page(vma, addr, pte);
 		return page && folio_test_ksm(page_folio(page));
 	}
