@@ -79,8 +79,8 @@
  * 5	scan, unmerge, advice,	a round; undo everything; what programs ask
  *	bury, advisor		for; mms that are gone; how fast to scan
  * 4	match, forget		what to do with one page; what to drop, and when
- * 3	stable_tree, unstable_tree, merge, rmap
- * 2	hold, node, mms, walk, unshare, profit
+ * 3	stable_tree, unstable_tree, merge, rmap, profit
+ * 2	hold, node, mms, walk, unshare
  * 1	item, record, page, policy
  * 0	state, vma, trace, types.h
  */
@@ -213,7 +213,6 @@ int ksm_disable(struct mm_struct *mm)
 /**
  * __ksm_fork() - register the child of a registered mm
  * @mm: the child, its page tables copied
- * @oldmm: the parent
  *
  * Best effort: a child without registration keeps the KSM pages it has, whom
  * the parent's items lead to, and merges no others.
@@ -221,7 +220,7 @@ int ksm_disable(struct mm_struct *mm)
  * Context: Process context; may sleep. The caller holds both mmap locks for
  *	    write.
  */
-void __ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+void __ksm_fork(struct mm_struct *mm)
 {
 	ksm_mms_enter(mm);
 }

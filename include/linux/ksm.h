@@ -13,8 +13,8 @@
 
 #ifdef CONFIG_KSM
 
-int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
-		unsigned long end, int advice, unsigned long *vm_flags);
+int ksm_madvise(struct vm_area_struct *vma, unsigned long from,
+		unsigned long to, int advice, vm_flags_t *flags);
 vm_flags_t ksm_vma_flags(struct mm_struct *mm, const struct file *file,
 			 vm_flags_t vm_flags);
 void ksm_add_vma(struct vm_area_struct *vma);
@@ -22,7 +22,7 @@ int ksm_enable_merge_any(struct mm_struct *mm);
 int ksm_disable_merge_any(struct mm_struct *mm);
 int ksm_disable(struct mm_struct *mm);
 
-void __ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm);
+void __ksm_fork(struct mm_struct *mm);
 int __ksm_execve(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
 
@@ -75,7 +75,7 @@ static inline void ksm_init_mm(struct mm_struct *mm)
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {
 	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
-		__ksm_fork(mm, oldmm);
+		__ksm_fork(mm);
 }
 
 static inline int ksm_execve(struct mm_struct *mm)

@@ -26,6 +26,7 @@ static int enter_once(struct mm_struct *mm)
 /* Give a range private copies, and drop the items of what was merged there. */
 static int unmerge(struct vm_area_struct *vma, unsigned long from, unsigned long to)
 {
+	unsigned long at = from;
 	struct ksm_mm *km;
 	int err;
 
@@ -33,7 +34,7 @@ static int unmerge(struct vm_area_struct *vma, unsigned long from, unsigned long
 
 	if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
 		return 0;
-	err = ksm_unshare_range(vma, from, to, true);
+	err = ksm_unshare_range(vma, &at, to, true);
 	km = ksm_mms_find(vma->vm_mm);
 	if (err || !km)
 		return err;
@@ -55,10 +56,11 @@ int ksm_advice_set(struct vm_area_struct *vma, vm_flags_t *flags)
 
 	mmap_assert_write_locked(vma->vm_mm);
 
-	if ((*flags & VM_MERGEABLE) || !ksm_vma_may_merge(vma->vm_file, *flags))
+	if (!ksm_vma_may_merge(vma->vm_file, *flags))
 		return 0;
+	/* A child may have the flag, and no registration for lack of memory. */
 	err = enter_once(vma->vm_mm);
-	if (err)
+	if (err || (*flags & VM_MERGEABLE))
 		return err;
 	*flags |= VM_MERGEABLE;
 	ksm_mms_offer(vma->vm_mm);

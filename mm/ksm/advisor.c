@@ -108,7 +108,7 @@ int ksm_advisor_set_pages_to_scan(unsigned int pages)
  * @mode: a value of &enum ksm_advisor_mode
  *
  * The advisor begins at its minimum; without it, the default holds until a user
- * says otherwise.
+ * says otherwise. Who sets what is set already changes nothing.
  *
  * Context: Process context.
  * Return: 0.
@@ -120,8 +120,9 @@ int ksm_advisor_set_mode(enum ksm_advisor_mode mode)
 	mutex_lock(&ksm_advisor_lock);
 	pages = mode == KSM_ADVISOR_NONE ? KSM_DEFAULT_PAGES_TO_SCAN :
 					   clamp(ksm_state.advisor_min_pages, 1UL, UINT_MAX);
+	if (mode != ksm_state.advisor_mode)
+		WRITE_ONCE(ksm_state.pages_to_scan, pages);
 	WRITE_ONCE(ksm_state.advisor_mode, mode);
-	WRITE_ONCE(ksm_state.pages_to_scan, pages);
 	mutex_unlock(&ksm_advisor_lock);
 	return 0;
 }

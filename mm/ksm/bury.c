@@ -7,17 +7,21 @@
  * going; the nodes that are left without anybody are looked at once more, a
  * moment later, when the exits are through.
  *
- * Floor 5: knows mms and forgetting.
+ * Floor 5: knows nodes and forgetting.
  */
 #include <linux/jiffies.h>
-#include <linux/sched.h>
 #include <linux/workqueue.h>
 
 #include "bury.h"
 #include "forget.h"
-#include "mms.h"
 #include "node.h"
 #include "state.h"
+
+/* Idle nodes to look at before others may have ksm_pass_lock. */
+#define NODES_AT_ONCE	4096UL
+
+/* After so many sweeps in vain, who is left is not going: minutes have passed. */
+#define SWEEPS_IN_VAIN	8
 
 static void sweep(struct work_struct *work);
 static void bury(struct work_struct *work);
@@ -25,34 +29,41 @@ static void bury(struct work_struct *work);
 static DECLARE_WORK(bury_work, bury);
 static DECLARE_DELAYED_WORK(sweep_work, sweep);
 
+/* Sweeps that found nothing to end, in a row: the next one waits longer. */
+static unsigned int sweeps_in_vain;
+
+static void sweep_later(void)
+{
+	if (ksm_node_count_idle() && sweeps_in_vain < SWEEPS_IN_VAIN)
+		queue_delayed_work(system_unbound_wq, &sweep_work, HZ << sweeps_in_vain);
+}
+
 /* Look at idle nodes again, as long as that ends some. */
 static void sweep(struct work_struct *work)
 {
 	unsigned long before = ksm_node_count_idle(), left;
 
-	ksm_state_take_pass();
-	ksm_forget_idle(ULONG_MAX);
-	mutex_unlock(&ksm_pass_lock);
-
-	left = ksm_node_count_idle();
-	if (left && left < before)
-		queue_delayed_work(system_unbound_wq, &sweep_work, HZ);
+	for (left = before; left; left -= min(left, NODES_AT_ONCE)) {
+		ksm_state_take_pass();
+		ksm_forget_idle(min(left, NODES_AT_ONCE));
+		mutex_unlock(&ksm_pass_lock);
+	}
+	sweeps_in_vain = ksm_node_count_idle() < before ? 0 : sweeps_in_vain + 1;
+	sweep_later();
 }
 
 static void bury(struct work_struct *work)
 {
-	struct ksm_mm *km;
+	bool more;
 
-	ksm_state_take_pass();
-	while ((km = ksm_mms_take_dead())) {
-		ksm_forget_all(km, KSM_FORGET_EMPTIED);
-		ksm_mms_free(km);
-		cond_resched();
-	}
-	mutex_unlock(&ksm_pass_lock);
+	do {
+		ksm_state_take_pass();
+		more = ksm_forget_dead();
+		mutex_unlock(&ksm_pass_lock);
+	} while (more);
 
-	if (ksm_node_count_idle())
-		queue_delayed_work(system_unbound_wq, &sweep_work, HZ);
+	sweeps_in_vain = 0;
+	sweep_later();
 }
 
 /**

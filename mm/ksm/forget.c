@@ -19,12 +19,16 @@
 #include "forget.h"
 #include "hold.h"
 #include "item.h"
+#include "mms.h"
 #include "node.h"
 #include "page.h"
 #include "record.h"
 #include "stable_tree.h"
 #include "state.h"
 #include "unstable_tree.h"
+
+/* Records of a dead mm to go through before others may have ksm_pass_lock. */
+#define DEAD_AT_ONCE	4096
 
 /* ------------------------------------------------------------------------ */
 /* Items.                                                                   */
@@ -37,8 +41,7 @@ static bool is_needed(struct ksm_item *item, unsigned long pfn, enum ksm_forget 
 	if (how == KSM_FORGET_EMPTIED)
 		return false;
 	place = ksm_page_look(ksm_mm_of(item->owner), ksm_item_addr(item), pfn);
-	return place == KSM_PAGE_HERE ||
-	       (place == KSM_PAGE_AWAY && how == KSM_FORGET_CHANGED);
+	return place == KSM_PAGE_HERE || place == KSM_PAGE_AWAY;
 }
 
 /* End a merged item, or an orphan. False if it must stay for now. */
@@ -130,29 +133,33 @@ bool ksm_forget_range(struct ksm_mm *km, unsigned long *first, unsigned long las
 		--*most;
 		ksm_forget_page(km, index, how);
 		*first = index + 1;
+		cond_resched();
 	}
 	*first = last + 1;
 	return true;
 }
 
 /**
- * ksm_forget_all() - forget what is known of an mm
- * @km: the mm
- * @how: what the caller knows of its page tables
+ * ksm_forget_dead() - go on with the burial of mms that have left
  *
- * Context: As for ksm_forget_page(); reschedules.
- * Return: true when nothing is left.
+ * A little at a time, so that ksm_pass_lock can be dropped between.
+ *
+ * Context: Process context. The caller holds ksm_pass_lock.
+ * Return: true if there is more to do.
  */
-bool ksm_forget_all(struct ksm_mm *km, enum ksm_forget how)
+bool ksm_forget_dead(void)
 {
-	unsigned long index;
-	void *entry;
+	struct ksm_mm *km = ksm_mms_first_dead();
+	unsigned int most = DEAD_AT_ONCE;
+	unsigned long first = 0;
 
-	xa_for_each(&km->records, index, entry) {
-		ksm_forget_page(km, index, how);
-		cond_resched();
-	}
-	return xa_empty(&km->records);
+	lockdep_assert_held(&ksm_pass_lock);
+
+	if (!km)
+		return false;
+	if (ksm_forget_range(km, &first, ULONG_MAX, KSM_FORGET_EMPTIED, &most))
+		ksm_mms_bury(km);
+	return true;
 }
 
 /**
@@ -185,6 +192,37 @@ int ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last
 /* ------------------------------------------------------------------------ */
 /* Nodes.                                                                   */
 
+/**
+ * ksm_forget_meet_swapins() - wait for swap-ins that are under way
+ *
+ * A swap-in that began before the run state changed may be about to map a KSM
+ * page. It holds the page's lock until that is done, so whoever has had the
+ * lock after the change knows that all later ones make a copy.
+ *
+ * Context: Process context; sleeps. The caller holds ksm_pass_lock, and has set
+ *	    the run state to KSM_RUN_UNMERGE.
+ * Return: 0; -ERESTARTSYS when a signal ended it early.
+ */
+int ksm_forget_meet_swapins(void)
+{
+	struct ksm_node *node;
+	struct folio *folio;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+		if (ksm_hold_peek(node, &folio) != KSM_PEEK_OK)
+			continue;
+		folio_lock(folio);
+		folio_unlock(folio);
+		folio_put(folio);
+		cond_resched();
+	}
+	return 0;
+}
+
 /*
  * Cut @node from a page that is alive, if nobody maps it. Reclaim can have it
  * mapped again through the swap cache, but no swap-in maps a KSM page that has
@@ -195,6 +233,7 @@ static void drop_unmapped(struct ksm_node *node, struct folio *folio)
 	if (!folio_trylock(folio))
 		return;
 	if (ksm_node_of(folio) == node && !node->nr_items && !folio_mapped(folio)) {
+		trace_ksm_remove_ksm_page(node->pfn);
 		ksm_stable_remove(node);
 		ksm_hold_release(node, folio);
 		ksm_node_free(node);
@@ -276,6 +315,8 @@ void ksm_forget_pfns(unsigned long first, unsigned long last)
 			ksm_stable_drop(node);
 		cond_resched();
 	}
-	while ((node = ksm_stable_find_aside(first, last)))
+	while ((node = ksm_stable_find_aside(first, last))) {
+		ksm_hold_abandon(node);
 		ksm_stable_drop(node);	/* ends: it is not aside any more */
+	}
 }

@@ -35,7 +35,7 @@ static bool try_get(struct ksm_node *node, struct folio *folio)
 	if (READ_ONCE(folio->mapping) != mapping)
 		return false;
 	while (!folio_try_get(folio)) {
-		/* Ends: a freeze is short, with interrupts off, and takes no lock of ours. */
+		/* Ends: a freeze is short, and takes no lock of ours. */
 		if (READ_ONCE(folio->mapping) != mapping ||
 		    !folio_test_swapcache(folio))
 			return false;
@@ -175,6 +175,20 @@ void ksm_hold_release(struct ksm_node *node, struct folio *folio)
 	VM_WARN_ON_FOLIO(folio_mapped(folio), folio);
 
 	WRITE_ONCE(folio->mapping, mapping_of(NULL));
+}
+
+/**
+ * ksm_hold_abandon() - cut a node from a page whose memory goes away
+ * @node: the node
+ *
+ * Context: Process context. Nobody maps, locks or allocates the page any more.
+ */
+void ksm_hold_abandon(struct ksm_node *node)
+{
+	struct folio *folio = pfn_folio(node->pfn);
+
+	if (ksm_node_of(folio) == node)
+		WRITE_ONCE(folio->mapping, mapping_of(NULL));
 }
 
 /**

@@ -23,6 +23,7 @@ enum ksm_peek ksm_hold_peek(struct ksm_node *node, struct folio **foliop);
 enum ksm_peek ksm_hold_lock(struct ksm_item *item, bool wait, struct folio **foliop);
 void ksm_hold_adopt(struct ksm_node *node, struct folio *folio);
 void ksm_hold_release(struct ksm_node *node, struct folio *folio);
+void ksm_hold_abandon(struct ksm_node *node);
 void ksm_hold_migrate(struct folio *dst, struct folio *src);
 
 #endif /* _MM_KSM_HOLD_H */

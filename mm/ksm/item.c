@@ -17,6 +17,7 @@
 
 #include "../internal.h"
 #include "item.h"
+#include "vma.h"
 
 static struct kmem_cache *item_cache;
 
@@ -100,6 +101,31 @@ bool ksm_item_leads_to(struct ksm_item *item, struct vm_area_struct *vma,
 	anon_vma_lock_read(item->anon_vma);
 	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root, pgoff, pgoff) {
 		found = avc->vma == vma;
+		if (found)
+			break;
+	}
+	anon_vma_unlock_read(item->anon_vma);
+	return found;
+}
+
+/**
+ * ksm_item_is_mapped() - does a walk by this item come to a mapping of the page?
+ * @item: a merged item, or an anchor
+ * @page: the KSM page
+ *
+ * Context: Process context; takes the anon_vma's lock for read. The caller
+ *	    holds the lock of @page's folio, which @item is linked to.
+ * Return: true if it does.
+ */
+bool ksm_item_is_mapped(struct ksm_item *item, struct page *page)
+{
+	pgoff_t pgoff = item->pgoff;
+	struct anon_vma_chain *avc;
+	bool found = false;
+
+	anon_vma_lock_read(item->anon_vma);
+	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root, pgoff, pgoff) {
+		found = ksm_vma_maps(avc->vma, vma_address(avc->vma, pgoff, 1), page);
 		if (found)
 			break;
 	}

@@ -49,7 +49,8 @@ static void scan_batch(void)
 
 static void rest(void)
 {
-	int pace = atomic_read(&ksm_state.pace);
+	/* Pairs with the setter: the pace before the value that it stands for. */
+	int pace = atomic_read_acquire(&ksm_state.pace);
 	unsigned long pause = msecs_to_jiffies(READ_ONCE(ksm_state.sleep_millisecs));
 
 	/*
@@ -240,7 +241,8 @@ int ksm_ksmd_set_max_pages_to_merge(unsigned int pages)
 int ksm_ksmd_set_sleep_millisecs(unsigned int millisecs)
 {
 	WRITE_ONCE(ksm_state.sleep_millisecs, millisecs);
-	atomic_inc(&ksm_state.pace);
+	/* Pairs with rest(): the value before the pace. */
+	(void)atomic_inc_return_release(&ksm_state.pace);
 	ksm_state_wake();
 	return 0;
 }

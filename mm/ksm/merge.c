@@ -12,6 +12,7 @@
  *
  * Floor 3: knows pages and counters.
  */
+#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/mmu_notifier.h>
@@ -109,6 +110,9 @@ int ksm_merge_freeze(struct ksm_offer *offer)
 	flush_cache_page(vma, offer->addr, pte_pfn(old));
 	old = ptep_clear_flush(vma, offer->addr, ptep);
 	new = old;
+	/* What is compared from now on must not come from another alias' cache. */
+	flush_anon_page(vma, offer->page, offer->addr);
+	flush_dcache_page(offer->page);
 	if (!nobody_else_holds(folio))
 		goto restore;
 	if (PageAnonExclusive(offer->page) &&

@@ -125,6 +125,15 @@ int ksm_mms_enter(struct mm_struct *mm)
 	return 0;
 }
 
+/* End a registration that is on no list any more. */
+static void free_mm(struct ksm_mm *km)
+{
+	WARN_ON_ONCE(!xa_empty(&km->records));
+	mmdrop(ksm_mm_of(km));
+	mm_slot_free(mm_cache, km);
+	atomic_long_dec(&ksm_counts.mms);
+}
+
 /**
  * ksm_mms_leave() - an mm exits: let nobody begin to work on it any more
  * @mm: the mm, registered
@@ -159,7 +168,7 @@ enum ksm_leave ksm_mms_leave(struct mm_struct *mm)
 	clear_bit(MMF_VM_MERGEABLE, &mm->flags);
 	trace_ksm_exit(mm);
 	if (km && left == KSM_LEAVE_DONE)
-		ksm_mms_free(km);
+		free_mm(km);
 	return left;
 }
 
@@ -270,6 +279,8 @@ void ksm_mms_put(struct ksm_mm *km, bool again)
  * @mm: its mm; nothing happens if it is not registered
  *
  * If the round has been there, or is there now, it comes again before it ends.
+ * That holds for what madvise() and prctl() offer; what an mm that merges all
+ * maps, forks or executes later is read when its turn comes.
  *
  * Context: Process context. The caller holds @mm's mmap lock for write, so that
  *	    a round that comes waits for the offer to stand.
@@ -325,19 +336,43 @@ void ksm_mms_drop(struct ksm_mm *km)
 
 	spin_lock(&ksm_mms_lock);
 	km->users--;
+	if (!km->users && !km->exiting && !km->half_way && km->once_more)
+		visit_again(km);
 	spin_unlock(&ksm_mms_lock);
+}
+
+/**
+ * ksm_mms_count() - what KSM has of an mm
+ * @mm: the mm
+ * @items: set to the number of its items
+ * @kept: set to the number of KSM pages of which it has the first item
+ *
+ * Context: Any context. A hint.
+ * Return: true if the mm is registered; the numbers are 0 if not.
+ */
+bool ksm_mms_count(struct mm_struct *mm, unsigned long *items, unsigned long *kept)
+{
+	struct ksm_mm *km;
+
+	spin_lock(&ksm_mms_lock);
+	km = lookup(mm);
+	*items = km ? READ_ONCE(km->items) : 0;
+	*kept = km ? READ_ONCE(km->kept) : 0;
+	spin_unlock(&ksm_mms_lock);
+	return km;
 }
 
 /* ------------------------------------------------------------------------ */
 /* The dead.                                                                */
 
 /**
- * ksm_mms_take_dead() - take one of the mms that have left
+ * ksm_mms_first_dead() - look for an mm that has left
  *
  * Context: Process context. The caller holds ksm_pass_lock, so nobody uses it.
- * Return: The registration, for the caller to empty and free; NULL for none.
+ * Return: The registration, for the caller to empty, and to free when it is;
+ *	   NULL for none.
  */
-struct ksm_mm *ksm_mms_take_dead(void)
+struct ksm_mm *ksm_mms_first_dead(void)
 {
 	struct ksm_mm *km;
 
@@ -345,8 +380,6 @@ struct ksm_mm *ksm_mms_take_dead(void)
 
 	spin_lock(&ksm_mms_lock);
 	km = list_first_entry_or_null(&mms_dead, struct ksm_mm, slot.mm_node);
-	if (km)
-		list_del(&km->slot.mm_node);
 	spin_unlock(&ksm_mms_lock);
 
 	WARN_ON_ONCE(km && km->users);
@@ -354,15 +387,17 @@ struct ksm_mm *ksm_mms_take_dead(void)
 }
 
 /**
- * ksm_mms_free() - end a registration
- * @km: on no list any more, its records empty
+ * ksm_mms_bury() - end a registration
+ * @km: from ksm_mms_first_dead(), its records empty
  *
- * Context: Process context.
+ * Context: Process context. The caller holds ksm_pass_lock.
  */
-void ksm_mms_free(struct ksm_mm *km)
+void ksm_mms_bury(struct ksm_mm *km)
 {
-	WARN_ON_ONCE(!xa_empty(&km->records));
-	mmdrop(ksm_mm_of(km));
-	mm_slot_free(mm_cache, km);
-	atomic_long_dec(&ksm_counts.mms);
+	lockdep_assert_held(&ksm_pass_lock);
+
+	spin_lock(&ksm_mms_lock);
+	list_del(&km->slot.mm_node);
+	spin_unlock(&ksm_mms_lock);
+	free_mm(km);
 }

@@ -19,6 +19,9 @@
 #include "node.h"
 #include "state.h"
 
+/* So many anchors are nothing to worry about. */
+#define ANCHORS_MIN	16
+
 static struct kmem_cache *node_cache;
 
 static LIST_HEAD(idle_nodes);		/* L */
@@ -66,6 +69,7 @@ struct ksm_node *ksm_node_alloc(void)
 	if (!node)
 		return NULL;
 	INIT_LIST_HEAD(&node->idle);
+	node->most_anchors = ANCHORS_MIN;
 	atomic_long_inc(&ksm_counts.nodes);
 	return node;
 }
@@ -85,7 +89,7 @@ void ksm_node_free(struct ksm_node *node)
 	WARN_ON_ONCE(node->nr_items || node->place != KSM_NODE_LOOSE);
 	if (!list_empty(&node->idle)) {
 		list_del(&node->idle);
-		nr_idle--;
+		WRITE_ONCE(nr_idle, nr_idle - 1);
 	}
 	spin_unlock(&ksm_link_lock);
 
@@ -97,6 +101,16 @@ void ksm_node_free(struct ksm_node *node)
 
 /* ------------------------------------------------------------------------ */
 /* Who maps it.                                                             */
+
+/* Count the page as one that the first of its items keeps, and does not save. */
+static void count_kept(struct ksm_node *node, long by)
+{
+	struct ksm_item *first = hlist_entry(node->items.first, struct ksm_item, link);
+
+	lockdep_assert_held(&ksm_link_lock);
+
+	WRITE_ONCE(first->owner->kept, first->owner->kept + by);
+}
 
 /**
  * ksm_node_link() - note that an item's page is merged into a node
@@ -121,15 +135,18 @@ void ksm_node_link(struct ksm_node *node, struct ksm_item *item,
 	item->kind = KSM_ITEM_MERGED;
 
 	spin_lock(&ksm_link_lock);
-	hlist_add_head(&item->link, &node->items);
-	if (node->nr_items++)
-		ksm_counts.sharing++;
-	else
-		ksm_counts.shared++;
+	if (node->nr_items++) {
+		hlist_add_behind(&item->link, node->items.first);
+		WRITE_ONCE(ksm_counts.sharing, ksm_counts.sharing + 1);
+	} else {
+		hlist_add_head(&item->link, &node->items);
+		WRITE_ONCE(ksm_counts.shared, ksm_counts.shared + 1);
+		count_kept(node, 1);
+	}
 	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages + 1);
 	if (!list_empty(&node->idle)) {
 		list_del_init(&node->idle);
-		nr_idle--;
+		WRITE_ONCE(nr_idle, nr_idle - 1);
 	}
 	spin_unlock(&ksm_link_lock);
 }
@@ -142,32 +159,27 @@ static void detach(struct ksm_item *item)
 
 	lockdep_assert_held(&ksm_link_lock);
 
+	count_kept(node, -1);
 	hlist_del(&item->link);
 	if (--node->nr_items) {
-		ksm_counts.sharing--;
+		count_kept(node, 1);
+		WRITE_ONCE(ksm_counts.sharing, ksm_counts.sharing - 1);
 	} else {
-		ksm_counts.shared--;
+		WRITE_ONCE(ksm_counts.shared, ksm_counts.shared - 1);
 		list_add_tail(&node->idle, &idle_nodes);
-		nr_idle++;
+		WRITE_ONCE(nr_idle, nr_idle + 1);
 	}
 	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages - 1);
 	item->node = NULL;
 	item->kind = KSM_ITEM_ORPHAN;
 }
 
-/*
- * Is an anchor for @like worth having? Not if one with the same key is among
- * the latest, nor if there are as many as mappings: then one of them must have
- * outlived its mapping, and some other way leads to this one.
- */
-static bool wants_anchor(struct ksm_node *node, struct folio *folio,
-			 struct ksm_item *like)
+/* Is an anchor for @like worth having? Not if the latest have one like it. */
+static bool wants_anchor(struct ksm_node *node, struct ksm_item *like)
 {
 	unsigned int latest = 16;
 	struct ksm_item *anchor;
 
-	if (node->nr_anchors >= folio_mapcount(folio))
-		return false;
 	hlist_for_each_entry(anchor, &node->anchors, link) {
 		if (anchor->anon_vma == like->anon_vma && anchor->pgoff == like->pgoff)
 			return false;
@@ -175,6 +187,28 @@ static bool wants_anchor(struct ksm_node *node, struct folio *folio,
 			break;
 	}
 	return ksm_item_leads_elsewhere(like);
+}
+
+/*
+ * End the anchors that lead to no mapping any more. As those that are left may
+ * double until the next look, that costs a few visits for each new one.
+ */
+static void prune_anchors(struct ksm_node *node, struct folio *folio)
+{
+	struct hlist_node *next;
+	struct ksm_item *anchor;
+
+	hlist_for_each_entry_safe(anchor, next, &node->anchors, link) {
+		cond_resched();
+		if (ksm_item_is_mapped(anchor, &folio->page))
+			continue;
+		spin_lock(&ksm_link_lock);
+		hlist_del(&anchor->link);
+		node->nr_anchors--;
+		spin_unlock(&ksm_link_lock);
+		ksm_item_free(anchor);
+	}
+	node->most_anchors = 2 * node->nr_anchors + ANCHORS_MIN;
 }
 
 /**
@@ -197,7 +231,9 @@ bool ksm_node_unlink(struct ksm_item *item, struct folio *folio)
 
 	VM_WARN_ON_ONCE(folio && !folio_test_locked(folio));
 
-	anchor = node && wants_anchor(node, folio, item);
+	anchor = node && folio_mapped(folio) && wants_anchor(node, item);
+	if (anchor && node->nr_anchors >= node->most_anchors)
+		prune_anchors(node, folio);
 
 	spin_lock(&ksm_link_lock);
 	if (item->kind == KSM_ITEM_MERGED)

@@ -136,13 +136,14 @@ long ksm_policy_profit(unsigned long saved, unsigned long page_size,
  * ksm_policy_record_bytes() - memory that records take
  * @records: their number
  *
- * An xarray keeps them in nodes of XA_CHUNK_SIZE. They are counted as if full,
- * as they are where a program offers more than a few scattered pages.
+ * An xarray keeps them in nodes of XA_CHUNK_SIZE. Each record counts as its share
+ * of a full one, as they are where a program offers more than a few scattered
+ * pages; then the figures of processes add up.
  *
  * Context: Any context.
  * Return: Bytes.
  */
 unsigned long ksm_policy_record_bytes(unsigned long records)
 {
-	return DIV_ROUND_UP(records, XA_CHUNK_SIZE) * sizeof(struct xa_node);
+	return records * sizeof(struct xa_node) / XA_CHUNK_SIZE;
 }

@@ -2,10 +2,11 @@
 /*
  * What KSM brings: pages saved, less the memory that it takes for them.
  *
- * Floor 2: knows state, policy and the sizes of things.
+ * Floor 3: knows state, policy, mms and the sizes of things.
  */
 #include <linux/mm.h>
 
+#include "mms.h"
 #include "policy.h"
 #include "profit.h"
 #include "state.h"
@@ -35,17 +36,21 @@ long ksm_profit_of_all(void)
  * ksm_profit_of_mm() - what KSM brings a process
  * @mm: the mm
  *
- * Of the pages that it shares, none is counted as the one that is kept: whose
- * that is nobody can say.
+ * A KSM page is saved by all who map it but the one whose item is its first. So
+ * the sum over all processes is what ksm_profit_of_all() says, but for what
+ * belongs to no process: the nodes.
  *
- * Context: Any context. Takes no lock, so it never waits.
+ * Context: Any context. Waits for nobody but a holder of ksm_mms_lock.
  * Return: Bytes; negative when KSM costs more than it brings.
  */
 long ksm_profit_of_mm(struct mm_struct *mm)
 {
 	unsigned long merging = READ_ONCE(mm->ksm_merging_pages);
+	unsigned long overhead, items, kept;
 
-	return ksm_policy_profit(merging + atomic_long_read(&mm->ksm_zero_pages), PAGE_SIZE,
-				 ksm_policy_record_bytes(READ_ONCE(mm->ksm_rmap_items)) +
-				 merging * sizeof(struct ksm_item));
+	overhead = ksm_mms_count(mm, &items, &kept) ? sizeof(struct ksm_mm) : 0;
+	overhead += ksm_policy_record_bytes(READ_ONCE(mm->ksm_rmap_items)) +
+		    items * sizeof(struct ksm_item);
+	return ksm_policy_profit(merging - min(merging, kept) +
+				 atomic_long_read(&mm->ksm_zero_pages), PAGE_SIZE, overhead);
 }

@@ -119,13 +119,15 @@ static void count(struct ksm_mm *km, void *entry, long by)
 {
 	if (!entry)
 		return;
-	if (!xa_is_value(entry))
-		atomic_long_add(by, &ksm_counts.items);
-	else if (ksm_record_unpack(entry).calm)
-		atomic_long_add(by, &ksm_counts.calm);
-	else
-		atomic_long_add(by, &ksm_counts.fickle);
 	/* Read without a lock by /proc; written by the records' owner only. */
+	if (!xa_is_value(entry)) {
+		atomic_long_add(by, &ksm_counts.items);
+		WRITE_ONCE(km->items, km->items + by);
+	} else if (ksm_record_unpack(entry).calm) {
+		atomic_long_add(by, &ksm_counts.calm);
+	} else {
+		atomic_long_add(by, &ksm_counts.fickle);
+	}
 	WRITE_ONCE(ksm_mm_of(km)->ksm_rmap_items,
 		   ksm_mm_of(km)->ksm_rmap_items + by);
 }

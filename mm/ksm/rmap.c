@@ -21,6 +21,7 @@
 #include "item.h"
 #include "rmap.h"
 #include "state.h"
+#include "vma.h"
 
 /* Items that a swap-in asks for the way before it makes a copy. */
 #define SWAPIN_ITEMS	256
@@ -75,7 +76,7 @@ static bool walk_item(struct folio *folio, struct ksm_item *item,
  *
  * Context: Process context; sleeps on an anon_vma's lock unless @rwc->try_lock,
  *	    reschedules in any case. The caller holds @folio's lock, by which
- *	    the lists of its node stand still.
+ *	    the lists of its node stand still, or says that it does not.
  */
 void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
 {
@@ -87,7 +88,10 @@ void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
 	 * one. Without it the lists do not stand still; what such a walk looks
 	 * for, young PTEs, it finds next time.
 	 */
-	if (!node || !folio_test_locked(folio))
+	if (rwc->unlocked)
+		return;
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+	if (!node)
 		return;
 	hlist_for_each_entry(item, &node->items, link)
 		if (!walk_item(folio, item, rwc))
@@ -98,22 +102,6 @@ void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
-static bool maps_page(struct vm_area_struct *vma, unsigned long addr, struct page *page)
-{
-	struct page_vma_mapped_walk pvmw = {
-		.pfn		= page_to_pfn(page),
-		.nr_pages	= 1,
-		.vma		= vma,
-		.address	= addr,
-		.flags		= PVMW_SYNC,
-	};
-
-	if (!page_vma_mapped_walk(&pvmw))
-		return false;
-	page_vma_mapped_walk_done(&pvmw);
-	return true;
-}
-
 /* Add the tasks of those mms that map @page where @item leads to. */
 static void collect_item(struct ksm_item *item, struct page *page,
 			 struct list_head *to_kill, int force_early)
@@ -134,7 +122,7 @@ static void collect_item(struct ksm_item *item, struct page *page,
 			if (avc->vma->vm_mm != victim->mm)
 				continue;
 			addr = vma_address(avc->vma, pgoff, 1);
-			if (maps_page(avc->vma, addr, page))
+			if (ksm_vma_maps(avc->vma, addr, page))
 				add_to_kill_ksm(victim, page, avc->vma, to_kill, addr);
 		}
 	}

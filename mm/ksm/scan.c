@@ -33,9 +33,6 @@
 #include "unstable_tree.h"
 #include "walk.h"
 
-/* Entries to forget under one hold of the mmap lock. */
-#define FORGET_AT_ONCE	64
-
 /* P: all of it. */
 static struct {
 	bool		active;		/* a round is under way */
@@ -79,7 +76,7 @@ static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
 {
 	flush_anon_page(offer->vma, offer->page, offer->addr);
 	flush_dcache_page(offer->page);
-	ksm_counts.scanned++;
+	WRITE_ONCE(ksm_counts.scanned, ksm_counts.scanned + 1);
 	return ksm_record_renew(entry, ksm_page_hash(offer->page),
 				page_to_pfn(offer->page));
 }
@@ -140,7 +137,7 @@ static enum ksm_match meet_page(struct ksm_offer *offer, struct ksm_budget *budg
 		entry = NULL;
 	}
 	if (may_skip(offer, entry, &record)) {
-		ksm_counts.skipped++;
+		WRITE_ONCE(ksm_counts.skipped, ksm_counts.skipped + 1);
 		ksm_policy_spend(budget, 1);
 		if (record.calm)
 			match = offer_page(offer, record, true);
@@ -211,7 +208,7 @@ static bool must_yield(struct ksm_mm *km)
 static bool scan_run(struct ksm_mm *km, struct ksm_walk_run *run, struct ksm_budget *budget)
 {
 	unsigned long seen = km->next >> PAGE_SHIFT;
-	unsigned int i, most = FORGET_AT_ONCE;
+	unsigned int i, most = KSM_FORGET_AT_ONCE;
 	unsigned long index;
 
 	ksm_policy_spend(budget, run->steps);
@@ -231,7 +228,7 @@ static bool scan_run(struct ksm_mm *km, struct ksm_walk_run *run, struct ksm_bud
 	if (!forget_gap(km, &seen, run->end >> PAGE_SHIFT, &most))
 		run->end = seen << PAGE_SHIFT;
 	km->next = run->end;
-	return ksm_policy_spend(budget, FORGET_AT_ONCE - most);
+	return ksm_policy_spend(budget, KSM_FORGET_AT_ONCE - most);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -270,12 +267,12 @@ static void begin_round(void)
 	trace_ksm_start_scan(round.seq, atomic_long_read(&ksm_counts.items));
 	ksm_unstable_reset();
 	ksm_mms_rewind();
-	round.active = true;
+	WRITE_ONCE(round.active, true);
 }
 
 static void end_round(void)
 {
-	round.active = false;
+	WRITE_ONCE(round.active, false);
 	trace_ksm_stop_scan(round.seq, atomic_long_read(&ksm_counts.items));
 	round.seq++;
 	WRITE_ONCE(ksm_counts.rounds, ksm_counts.rounds + 1);
@@ -339,6 +336,6 @@ void ksm_scan_restart(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	round.active = false;
+	WRITE_ONCE(round.active, false);
 	WRITE_ONCE(ksm_counts.rounds, 0);
 }

@@ -45,6 +45,8 @@ struct anon_vma;
  * @next: address at which the running round goes on (P)
  * @users: how many batches work on the mm now; its exit waits for them (M)
  * @turn: the last round that came to it (M)
+ * @items: items in the records (R)
+ * @kept: KSM pages of which this mm has the first item: they are not saved (L)
  * @half_way: that round has not been through with it (M)
  * @once_more: that round shall come to it again (M)
  * @exiting: the mm has left; nobody may enter its page tables any more (M to
@@ -56,6 +58,8 @@ struct ksm_mm {
 	unsigned long		next;
 	unsigned int		users;
 	unsigned int		turn;
+	unsigned long		items;
+	unsigned long		kept;
 	bool			half_way;
 	bool			once_more;
 	bool			exiting;
@@ -136,6 +140,8 @@ enum ksm_node_place {
  * @idle: place in the list of nodes without items (L)
  * @nr_items: length of @items (L)
  * @nr_anchors: length of @anchors (F and L)
+ * @most_anchors: at that length it is time to look which still lead to a
+ *		  mapping (F)
  * @place: which of @rb and @aside is in use, if any (S)
  *
  * A node holds no reference to its page. folio->mapping points back here, and
@@ -153,6 +159,7 @@ struct ksm_node {
 	struct list_head	idle;
 	unsigned int		nr_items;
 	unsigned int		nr_anchors;
+	unsigned int		most_anchors;
 	enum ksm_node_place	place;
 };
 

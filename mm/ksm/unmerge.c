@@ -18,72 +18,40 @@
 #include "unshare.h"
 #include "vma.h"
 
-/* Bytes to go through before the mmap lock is offered to others. */
-#define STRETCH		(64UL << 20)
-
-/* Entries to forget before somebody is asked whether he waits for the lock. */
-#define FORGET_AT_ONCE	64
-
-/* Unshare one stretch from *@addr, and move that on: ULONG_MAX is the end. */
-static int unshare_stretch(struct ksm_mm *km, unsigned long *addr)
-{
-	VMA_ITERATOR(vmi, ksm_mm_of(km), *addr);
-	struct vm_area_struct *vma;
-	unsigned long start, end;
-	int err;
-
-	for_each_vma(vmi, vma) {
-		if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
-			continue;
-		start = max(*addr, vma->vm_start);
-		end = start + min(STRETCH, vma->vm_end - start);
-		err = ksm_unshare_range(vma, start, end, false);
-		*addr = end;
-		return err;
-	}
-	*addr = ULONG_MAX;
-	return 0;
-}
-
 /* How far the unmerge of an mm has come. */
 struct progress {
 	unsigned long	addr;	/* to unshare from; ULONG_MAX: all is */
 	unsigned long	first;	/* page number to forget from */
-	bool		again;	/* it is the second time */
 };
 
-/* Forget one stretch, and more as long as nobody waits for the mmap lock. */
-static bool forget_stretch(struct ksm_mm *km, struct progress *at)
+/* Unshare from @at on, at most to the end of a VMA. */
+static int unshare_some(struct ksm_mm *km, struct progress *at)
 {
-	enum ksm_forget how = at->again ? KSM_FORGET_EMPTIED : KSM_FORGET_UNSHARED;
-	unsigned int most;
-	bool through;
+	VMA_ITERATOR(vmi, ksm_mm_of(km), at->addr);
+	struct vm_area_struct *vma;
 
-	do {
-		most = FORGET_AT_ONCE;
-		through = ksm_forget_range(km, &at->first, ULONG_MAX, how, &most);
-	} while (!through && !need_resched() &&
-		 !mmap_lock_is_contended(ksm_mm_of(km)));
-	return through;
+	for_each_vma(vmi, vma) {
+		at->addr = max(at->addr, vma->vm_start);
+		if ((vma->vm_flags & VM_MERGEABLE) && vma->anon_vma)
+			return ksm_unshare_range(vma, &at->addr, vma->vm_end, false);
+	}
+	at->addr = ULONG_MAX;
+	return 0;
 }
 
 /* One step of unmerging an mm: 1 when the next is due, 0 at the end, -errno. */
 static int unmerge_step(struct ksm_mm *km, struct progress *at)
 {
+	unsigned int most = KSM_FORGET_AT_ONCE;
+
+	if (signal_pending(current))
+		return -ERESTARTSYS;
 	if (at->addr != ULONG_MAX)
-		return unshare_stretch(km, &at->addr) ?: 1;
-	if (!forget_stretch(km, at))
+		return unshare_some(km, at) ?: 1;
+	if (!ksm_forget_range(km, &at->first, ULONG_MAX, KSM_FORGET_EMPTIED, &most))
 		return 1;
 	km->next = 0;
-	if (xa_empty(&km->records))
-		return 0;
-	/*
-	 * A swap-in that was under way when the run state changed has mapped a
-	 * KSM page behind us. Those that began since make a copy, so once more
-	 * is enough; what is still there then is poisoned and cannot be copied.
-	 */
-	*at = (struct progress) { .again = true };
-	return 1;
+	return 0;
 }
 
 static int unmerge_mm(struct ksm_mm *km)
@@ -115,11 +83,13 @@ static int unmerge_mm(struct ksm_mm *km)
 int ksm_unmerge_all(void)
 {
 	struct ksm_mm *km;
-	int err = 0;
+	int err;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
 	set_current_oom_origin();
+	/* A swap-in that does not know yet may map a KSM page behind us. */
+	err = ksm_forget_meet_swapins();
 	ksm_mms_rewind();
 	while (!err && (km = ksm_mms_next())) {
 		err = unmerge_mm(km);
@@ -129,6 +99,8 @@ int ksm_unmerge_all(void)
 	if (err)
 		return err;
 
+	while (ksm_forget_dead())
+		cond_resched();
 	ksm_forget_nodes();
 	ksm_mms_rewind();
 	return 0;

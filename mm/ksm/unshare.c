@@ -15,6 +15,7 @@
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
+#include <linux/sched/coredump.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -40,28 +41,35 @@ static bool maps_ksm(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 	       folio_test_ksm(pfn_swap_entry_folio(entry));
 }
 
+/* A walk that looks for the next KSM page. */
+struct search {
+	unsigned long	addr;		/* where it has come to */
+	bool		found;		/* there is one */
+	bool		gives_way;	/* it ends when somebody waits for the mmap lock */
+};
+
 static int find_in_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 		       struct mm_walk *walk)
 {
-	unsigned long *found = walk->private;
+	struct search *search = walk->private;
 	pte_t *first, *ptep;
 	spinlock_t *ptl;	/* of the page table */
-	int ret = 0;
 
 	/* No table of PTEs: a huge page, or nothing. Neither holds KSM pages. */
 	first = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-	if (!first)
-		return 0;
-	for (ptep = first; addr != end; ptep++, addr += PAGE_SIZE) {
-		if (maps_ksm(walk->vma, addr, ptep_get(ptep))) {
-			*found = addr;
-			ret = 1;
+	for (ptep = first; first && addr != end; ptep++, addr += PAGE_SIZE) {
+		search->found = maps_ksm(walk->vma, addr, ptep_get(ptep));
+		if (search->found)
 			break;
-		}
 	}
-	pte_unmap_unlock(first, ptl);
+	if (first)
+		pte_unmap_unlock(first, ptl);
+	else
+		addr = end;
+	search->addr = addr;
 	cond_resched();
-	return ret;
+	return search->found ||
+	       (search->gives_way && mmap_lock_is_contended(walk->mm));
 }
 
 static const struct mm_walk_ops find_read_locked = {
@@ -77,42 +85,50 @@ static const struct mm_walk_ops find_write_locked = {
 /**
  * ksm_unshare_range() - give a range private copies of its KSM pages
  * @vma: a VMA with an anon_vma
- * @start: first address
+ * @start: first address; set to where to go on, to @end when it is through
  * @end: address behind the last
  * @write_locked: whether the mmap lock is held for write; then faults that
- *		  hold the VMA's lock alone are kept out, too
+ *		  hold the VMA's lock alone are kept out, too. If not, it ends
+ *		  early when somebody waits for the lock
  *
  * A page that is in the swap cache and not mapped is left alone: the swap-in
  * copies it, see ksm_rmap_swapin().
  *
  * Context: Process context; sleeps and faults. The caller holds the mmap lock
  *	    for read or write and no folio lock.
- * Return: 0 when no KSM page is left in the range (but for poisoned memory,
- *	   which cannot be copied); -ENOMEM; -ERESTARTSYS for a signal.
+ * Return: 0 when no KSM page is left before @start (but for poisoned memory,
+ *	   which cannot be copied, and in an mm that exits or was reaped);
+ *	   -ENOMEM; -ERESTARTSYS for a signal.
  */
-int ksm_unshare_range(struct vm_area_struct *vma, unsigned long start,
+int ksm_unshare_range(struct vm_area_struct *vma, unsigned long *start,
 		      unsigned long end, bool write_locked)
 {
 	const struct mm_walk_ops *ops = write_locked ? &find_write_locked :
 						       &find_read_locked;
-	unsigned long addr;
+	struct search search = { .gives_way = !write_locked };
+	struct mm_struct *mm = vma->vm_mm;
 	vm_fault_t fault;
-	int found;
+	int ended;
 
-	mmap_assert_locked(vma->vm_mm);
+	mmap_assert_locked(mm);
 
-	while (start < end) {
-		/* The exit waits for us: what it will unmap needs no copies. */
-		if (!atomic_read(&vma->vm_mm->mm_users))
-			return 0;
+	while (*start < end) {
+		/* What an exit waits to unmap, or has been reaped, needs no copies. */
+		if (!atomic_read(&mm->mm_users) || test_bit(MMF_UNSTABLE, &mm->flags))
+			break;
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 
-		found = walk_page_range_vma(vma, start, end, ops, &addr);
-		if (found <= 0)
-			return found;
+		ended = walk_page_range_vma(vma, *start, end, ops, &search);
+		if (ended < 0)
+			return ended;
+		if (!ended)
+			break;
+		*start = search.addr;
+		if (!search.found)
+			return 0;
 
-		fault = handle_mm_fault(vma, addr,
+		fault = handle_mm_fault(vma, search.addr,
 					FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
 		if (fault & VM_FAULT_OOM)
 			return -ENOMEM;
@@ -122,7 +138,11 @@ int ksm_unshare_range(struct vm_area_struct *vma, unsigned long start,
 		 * PTE, or after it waited for a migration. An error means that
 		 * the page cannot be read, and will not get better.
 		 */
-		start = fault & VM_FAULT_ERROR ? addr + PAGE_SIZE : addr;
+		if (fault & VM_FAULT_ERROR)
+			*start += PAGE_SIZE;
+		if (search.gives_way && mmap_lock_is_contended(mm))
+			return 0;
 	}
+	*start = end;
 	return 0;
 }

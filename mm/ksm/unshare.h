@@ -4,7 +4,7 @@
 
 #include <linux/mm_types.h>
 
-int ksm_unshare_range(struct vm_area_struct *vma, unsigned long start,
+int ksm_unshare_range(struct vm_area_struct *vma, unsigned long *start,
 		      unsigned long end, bool write_locked);
 
 #endif /* _MM_KSM_UNSHARE_H */

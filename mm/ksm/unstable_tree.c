@@ -92,8 +92,10 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			if (found != KSM_FOUND_TWIN)
 				return found;
 			/* Shared by fork: nothing to gain, and no second candidate. */
+			if (twin->page == offer->page)
+				break;
 			order = ksm_page_compare(offer->page, twin->page);
-			if (twin->page == offer->page || !order)
+			if (!order)
 				break;
 			ksm_unstable_release(offer, twin);
 		} else {
@@ -192,6 +194,8 @@ void ksm_unstable_reset(void)
 
 	mutex_lock(&ksm_unstable_lock);
 	root = RB_ROOT;
-	this_round++;
+	/* Round 0 is that of items which are in no tree. */
+	if (!++this_round)
+		this_round = 1;
 	mutex_unlock(&ksm_unstable_lock);
 }

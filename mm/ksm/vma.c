@@ -6,6 +6,7 @@
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/rmap.h>
 
 #include "vma.h"
 
@@ -40,7 +41,7 @@ bool ksm_vma_may_merge(const struct file *file, vm_flags_t flags)
 	if (flags & VM_SPARC_ADI)
 		return false;
 #endif
-	return !file || !IS_DAX(file_inode(file));
+	return !file || !IS_DAX(file->f_mapping->host);
 }
 
 /**
@@ -59,4 +60,30 @@ bool ksm_vma_offers(const struct vm_area_struct *vma)
 
 	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma &&
 	       ksm_vma_may_merge(vma->vm_file, vma->vm_flags);
+}
+
+/**
+ * ksm_vma_maps() - does a VMA map a page at an address?
+ * @vma: the VMA
+ * @addr: the address
+ * @page: a page of a small folio
+ *
+ * Context: The caller keeps @vma from being freed, by its anon_vma's lock for
+ *	    example. Takes the PTL.
+ * Return: true if so.
+ */
+bool ksm_vma_maps(struct vm_area_struct *vma, unsigned long addr, struct page *page)
+{
+	struct page_vma_mapped_walk pvmw = {
+		.pfn		= page_to_pfn(page),
+		.nr_pages	= 1,
+		.vma		= vma,
+		.address	= addr,
+		.flags		= PVMW_SYNC,
+	};
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return false;
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
 }

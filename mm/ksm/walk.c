@@ -129,8 +129,13 @@ void ksm_walk_next(struct ksm_walk_run *run, struct mm_struct *mm, unsigned long
 	run->nr = 0;
 	run->steps = 0;
 	for_each_vma(vmi, vma) {
-		if (!ksm_vma_offers(vma))
+		if (!ksm_vma_offers(vma)) {
+			/* There may be very many of these. */
+			run->end = vma->vm_end;
+			if (need_resched() || mmap_lock_is_contended(mm))
+				return;
 			continue;
+		}
 		run->vma = vma;
 		if (walk_page_range_vma(vma, max(addr, vma->vm_start), vma->vm_end,
 					&collect_ops, run) > 0)

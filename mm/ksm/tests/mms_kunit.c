@@ -88,12 +88,12 @@ static struct mm_struct *bury(void)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	km = ksm_mms_take_dead();
+	km = ksm_mms_first_dead();
 	if (km) {
 		mm = ksm_mm_of(km);
 		xa_for_each(&km->records, index, entry)
 			ksm_record_erase(km, index);
-		ksm_mms_free(km);
+		ksm_mms_bury(km);
 	}
 	return mm;
 }

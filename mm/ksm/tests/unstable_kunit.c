@@ -279,8 +279,8 @@ static void a_candidate_of_an_exiting_mm_is_dropped(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, a.item->round, 0);
 	ksm_mms_drop(a.item->owner);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_take_dead(), a.item->owner);
-	ksm_mms_free(a.item->owner);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_mms_first_dead(), a.item->owner);
+	ksm_mms_bury(a.item->owner);
 	ksm_test_unlock(other);
 }
 

@@ -29,6 +29,8 @@ static void end_mm(void *data)
 {
 	struct mm_struct *mm = data;
 	struct vm_area_struct *vma;
+	unsigned int most = UINT_MAX;
+	unsigned long first = 0;
 	struct ksm_mm *km;
 
 	kthread_use_mm(mm);
@@ -41,7 +43,7 @@ static void end_mm(void *data)
 
 	km = ksm_test_lock(mm);
 	if (km)
-		ksm_forget_all(km, KSM_FORGET_EMPTIED);
+		ksm_forget_range(km, &first, ULONG_MAX, KSM_FORGET_EMPTIED, &most);
 	ksm_test_unlock(mm);
 	mmput(mm);
 }

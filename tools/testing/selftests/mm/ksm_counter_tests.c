@@ -138,6 +138,30 @@ static void general_profit_is_what_was_saved_less_metadata(void)
 	ksm_verify_unique(unique, pages, 10);
 }
 
+/* What belongs to no process is a node for each KSM page. */
+static void P77_profits_of_processes_add_up(void)
+{
+	char *mem = ksm_map_unique(PAGES, 20), *twins = ksm_map_unique(PAGES, 20);
+	struct ksm_sharer all[3];
+	long sum, rest;
+	unsigned int i;
+
+	ksm_sharers_start(all, ARRAY_SIZE(all), PAGES, 21);
+	ksm_sharers_merge(all, ARRAY_SIZE(all));
+	ksm_merge(mem, PAGES);
+	ksm_check_eq(ksm_knob_get("pages_shared"), PAGES + 1);
+	sum = ksm_stat(0, "ksm_process_profit");
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		sum += ksm_stat(all[i].kid.pid, "ksm_process_profit");
+	rest = sum - ksm_knob_get("general_profit");
+	ksm_check(rest >= (PAGES + 1) * 64 && rest <= (PAGES + 1) * 192,
+		  "processes gain %ld bytes more than all", rest);
+	ksm_sharers_do(all, ARRAY_SIZE(all), KSM_VERIFY, 21);
+	ksm_sharers_end(all, ARRAY_SIZE(all));
+	ksm_verify_unique(mem, PAGES, 20);
+	ksm_verify_unique(twins, PAGES, 20);
+}
+
 static void a_process_knows_its_KSM_pages(void)
 {
 	char *mem = ksm_map_equal(PAGES, 11);
@@ -273,6 +297,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(pages_volatile_are_those_that_change),
 	KSM_TEST(pages_scanned_and_full_scans_grow),
 	KSM_TEST(general_profit_is_what_was_saved_less_metadata),
+	KSM_TEST(P77_profits_of_processes_add_up),
 	KSM_TEST(a_process_knows_its_KSM_pages),
 	KSM_TEST(P38_a_child_starts_to_count_at_0),
 	KSM_TEST(proc_files_are_private),
