@@ -59,7 +59,7 @@
  *			  another mm by trylock, and the PTL
  * ksm_stable_lock	  mutex: the stable tree; nothing is waited for inside
  * anon_vma, PTL	  as everywhere in mm
- * advisor.c's lock	  mutex, leaf: who sets pages_to_scan
+ * ksm_advisor_lock	  mutex, leaf: who sets pages_to_scan
  * ksm_link_lock	  spinlock, leaf: which item belongs to which node
  * ksm_mms_lock		  spinlock, leaf: who is registered, in use, dead
  * xa_lock		  spinlock, leaf: inside the records
@@ -343,6 +343,18 @@ void folio_migrate_ksm(struct folio *dst, struct folio *src)
 long ksm_process_profit(struct mm_struct *mm)
 {
 	return ksm_profit_of_mm(mm);
+}
+
+/**
+ * ksm_process_mergeable() - does a process offer any memory?
+ * @mm: its mm, in use
+ *
+ * Context: Any context. Never waits for the mmap lock.
+ * Return: true if one of its VMAs has VM_MERGEABLE.
+ */
+bool ksm_process_mergeable(struct mm_struct *mm)
+{
+	return test_bit(MMF_VM_MERGEABLE, &mm->flags) && ksm_vma_any_mergeable(mm);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -34,6 +34,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early);
 
 long ksm_process_profit(struct mm_struct *mm);
+bool ksm_process_mergeable(struct mm_struct *mm);
 
 void __ksm_count_zero_page(struct mm_struct *mm, long by);
 

@@ -87,3 +87,56 @@ bool ksm_vma_maps(struct vm_area_struct *vma, unsigned long addr, struct page *p
 	page_vma_mapped_walk_done(&pvmw);
 	return true;
 }
+
+#ifdef CONFIG_PER_VMA_LOCK
+/**
+ * ksm_vma_any_mergeable() - has any VMA of an mm VM_MERGEABLE?
+ * @mm: the mm, in use
+ *
+ * VMAs are freed after a grace period, so they can be looked at without the
+ * mmap lock; one that has just left the mm may still count.
+ *
+ * Context: Any context.
+ * Return: true if one has.
+ */
+bool ksm_vma_any_mergeable(struct mm_struct *mm)
+{
+	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
+	bool found = false;
+
+	rcu_read_lock();
+	for_each_vma(vmi, vma) {
+		found = READ_ONCE(vma->vm_flags) & VM_MERGEABLE;
+		if (found)
+			break;
+	}
+	rcu_read_unlock();
+	return found;
+}
+#else
+/**
+ * ksm_vma_any_mergeable() - has any VMA of an mm VM_MERGEABLE?
+ * @mm: the mm, in use
+ *
+ * Context: Process context. Does not wait for the mmap lock; while somebody
+ *	    else has it for write, the answer is a guess.
+ * Return: true if one has, or may have.
+ */
+bool ksm_vma_any_mergeable(struct mm_struct *mm)
+{
+	VMA_ITERATOR(vmi, mm, 0);
+	struct vm_area_struct *vma;
+	bool found = false;
+
+	if (!mmap_read_trylock(mm))
+		return true;
+	for_each_vma(vmi, vma) {
+		found = vma->vm_flags & VM_MERGEABLE;
+		if (found)
+			break;
+	}
+	mmap_read_unlock(mm);
+	return found;
+}
+#endif

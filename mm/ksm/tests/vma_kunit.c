@@ -150,6 +150,23 @@ static void vma_that_changed_its_nature_offers_nothing(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, offers(mm, addr));
 }
 
+/* It would hang, if it took the lock. */
+static void p79_a_monitor_waits_for_no_mmap_lock(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 1);
+	bool before, while_locked;
+
+	before = ksm_vma_any_mergeable(mm);
+	mmap_write_lock(mm);
+	while_locked = ksm_vma_any_mergeable(mm);
+	mmap_write_unlock(mm);
+	KUNIT_EXPECT_TRUE(test, before);
+	KUNIT_EXPECT_TRUE(test, while_locked);
+	change(mm, addr, 0, VM_MERGEABLE);
+	KUNIT_EXPECT_FALSE(test, ksm_vma_any_mergeable(mm));
+}
+
 static struct kunit_case vma_cases[] = {
 	KUNIT_CASE_PARAM(vma_of_this_kind_never_merges, never_gen_params),
 	KUNIT_CASE_PARAM(vma_of_this_kind_merges, harmless_gen_params),
@@ -159,6 +176,7 @@ static struct kunit_case vma_cases[] = {
 	KUNIT_CASE(vma_offers_once_it_has_pages),
 	KUNIT_CASE(vma_offers_while_asked_to),
 	KUNIT_CASE(vma_that_changed_its_nature_offers_nothing),
+	KUNIT_CASE(p79_a_monitor_waits_for_no_mmap_lock),
 	{ }
 };
 
