@@ -108,12 +108,22 @@ suite_sparse()
 	object_verdicts sparse
 }
 
-suite_floors()
+# floors_of NAME PLAN SOURCES OBJECTS FILES
+floors_of()
 {
-	if "$top/scripts/floors.sh" "$linux" "$build/w1-debug" "$top/scripts/floors.plan" > "$log" 2>&1; then
-		pass floors
+	if "$top/scripts/floors.sh" "$3" "$4" "$top/scripts/$2" "$5" > "$log.$1" 2>&1; then
+		pass "$1"
 	else
-		fail floors "$(wc -l < "$log") breaches of the floor plan"
-	fi > "$results"
+		fail "$1" "$(wc -l < "$log.$1") breaches of scripts/$2"
+	fi >> "$results"
+	cat "$log.$1" >> "$log"
 }
 
+suite_floors()
+{
+	floors_of engine floors.plan "$linux/mm" "$build/w1-debug/mm" 'ksm.c ksm/*.c ksm/*.h'
+	"$top/scripts/selftests.sh" ours > "$log" 2>&1 || fail selftests "do not build" >> "$results"
+	# ksm_util.h is all of them in one
+	floors_of selftests selftests.plan "$linux/tools/testing/selftests/mm" "$build/tests/obj" \
+		"$(cd "$top/tools/testing/selftests/mm" && ls ksm_*.[ch] | grep -v '_tests\.c$\|^ksm_tests\.c$\|^ksm_util\.h$' | paste -sd ' ')"
+}

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the kernel tells about pages, processes and events.
+ *
+ * Floor 1: knows verdicts and files only.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
-#include "ksm_harness.h"
-#include "ksm_util.h"
+#include "ksm_proc.h"
+#include "vm_util.h"
 
 static const char *proc_path(char *path, size_t size, pid_t pid, const char *file)
 {

@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Processes that share KSM pages and do what a test tells them.
+ *
+ * Floor 4: knows helper processes, merging and the machine.
  */
-#include "ksm_util.h"
+#include <sys/mman.h>
+
+#include "ksm_knob.h"
+#include "ksm_memory.h"
+#include "ksm_merge.h"
+#include "ksm_proc.h"
+#include "ksm_sharer.h"
+#include "ksm_sys.h"
+#include "vm_util.h"
 
 struct start {
 	size_t	pages;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The machine around KSM: memory nodes, swap and control groups, userfaultfd.
+ *
+ * Floor 3: knows memory and what the kernel tells of it, nothing of merging.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -10,15 +12,19 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 
-#include "ksm_harness.h"
-#include "ksm_util.h"
+#include "ksm_memory.h"
+#include "ksm_proc.h"
+#include "ksm_sys.h"
+#include "vm_util.h"
 
 /* The first two nodes that have memory. Return: how many there are. */
 int ksm_find_nodes(int node[2])

@@ -7,6 +7,8 @@
  * these are merged, copied and moved.  What changes mappings of the common region
  * excludes the other thread by a lock; in its own region a thread takes none, and
  * there forks, scans and reclaim meet writes at any time.
+ *
+ * Floor 7: knows all operations, and who does them.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -19,23 +21,14 @@
 #define CHILD_OPS	40
 #define CHILD_DEPTH	2
 
-const char * const worker_op_names[NR_WORKER_OPS] = {
-	[OP_WRITE] = "write", [OP_WRITE_REMOTE] = "vm_writev", [OP_WRITE_SYSCALL] = "read",
-	[OP_VERIFY] = "verify", [OP_DISCARD] = "dontneed", [OP_FREE] = "madvfree",
-	[OP_MAP_ANEW] = "mmap", [OP_UNMERGE] = "unmerge", [OP_OFFER] = "offer",
-	[OP_MOVE] = "mremap", [OP_EXCHANGE] = "exchange", [OP_PROTECT] = "mprotect",
-	[OP_PAGE_OUT] = "pageout", [OP_HUGE] = "huge", [OP_LOCK] = "mlock", [OP_PIN] = "pin",
-	[OP_MIGRATE] = "migrate", [OP_PRCTL] = "prctl", [OP_FORK] = "fork", [OP_EXEC] = "exec",
-};
-
-/* In a hundred thousand */
+/* Against each other */
 static const unsigned int weights[NR_WORKER_OPS] = {
 	[OP_WRITE] = 30000, [OP_WRITE_REMOTE] = 3000, [OP_WRITE_SYSCALL] = 3000,
-	[OP_VERIFY] = 40000, [OP_DISCARD] = 2000, [OP_FREE] = 2000, [OP_MAP_ANEW] = 1000,
-	[OP_UNMERGE] = 1500, [OP_OFFER] = 5000, [OP_MOVE] = 500, [OP_EXCHANGE] = 2000,
-	[OP_PROTECT] = 2000, [OP_PAGE_OUT] = 2000, [OP_HUGE] = 300, [OP_LOCK] = 500,
-	[OP_PIN] = 2000, [OP_MIGRATE] = 1500, [OP_PRCTL] = 100, [OP_FORK] = 1200,
-	[OP_EXEC] = 400,
+	[OP_VERIFY] = 40000, [OP_DISCARD] = 2000, [OP_FREE] = 2000,
+	[OP_MAP_ANEW] = 1000, [OP_UNMERGE] = 1500, [OP_OFFER] = 5000, [OP_MOVE] = 500,
+	[OP_EXCHANGE] = 2000, [OP_PROTECT] = 2000, [OP_PAGE_OUT] = 2000, [OP_HUGE] = 300,
+	[OP_LOCK] = 500, [OP_PIN] = 2000, [OP_MIGRATE] = 1500, [OP_PRCTL] = 100,
+	[OP_FORK] = 1200, [OP_EXEC] = 400,
 };
 
 static void open_pipe(struct task *task)

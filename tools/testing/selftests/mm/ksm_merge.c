@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Have ksmd merge, and see that it did.
+ *
+ * Floor 3: knows the tunables, memory and what the kernel tells of it.
+ */
+#include <unistd.h>
+
+#include "ksm_knob.h"
+#include "ksm_memory.h"
+#include "ksm_merge.h"
+#include "ksm_proc.h"
+
+void ksm_expect_of(pid_t pid, const char *mem, size_t pages, size_t want)
+{
+	struct ksm_area area;
+	int scan;
+
+	ksm_run();
+	for (scan = 0; scan < KSM_MERGE_SCANS; scan++) {
+		ksm_wait_scans(1);
+		ksm_area(pid, mem, pages, &area);
+		if (area.ksm == want && scan > 0)
+			return;
+	}
+	ksm_fail("%zu of %zu pages are KSM pages after %d scans, expected %zu", area.ksm, pages,
+		 scan, want);
+}
+
+void ksm_expect(const char *mem, size_t pages, size_t want)
+{
+	ksm_expect_of(0, mem, pages, want);
+}
+
+void ksm_merge(const char *mem, size_t pages)
+{
+	ksm_expect(mem, pages, pages);
+	ksm_stop();
+}
+
+void ksm_expect_none(const char *mem, size_t pages)
+{
+	const u64 seed = 0xdec0 + getpid();
+	char *pair = ksm_map_equal(2, seed);
+
+	ksm_expect(pair, 2, 2);
+	ksm_wait_scans(3);
+	ksm_check_eq(ksm_ksm_pages(mem, pages), 0);
+	ksm_verify_equal(pair, 2, seed);
+	ksm_unmap(pair, 2);
+}

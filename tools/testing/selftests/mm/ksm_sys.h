@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The machine around KSM: memory nodes, swap and control groups, userfaultfd.
+ */
+#ifndef KSM_SYS_H
+#define KSM_SYS_H
+
+#include "ksm_check.h"
+
+int ksm_find_nodes(int node[2]);				/* how many, up to 2 */
+void ksm_two_nodes(int node[2]);				/* or skip */
+int ksm_node_of(const void *addr);				/* of a present page */
+long ksm_bind(char *mem, size_t pages, int node);
+int ksm_move_page(pid_t pid, const void *addr, int node);	/* its node, or -errno */
+
+unsigned long ksm_free_swap_kib(void);
+void ksm_need_swap(void);					/* or skip */
+void ksm_cgroup_enter(const char *name);			/* or skip */
+void ksm_cgroup_write(const char *file, const char *text);
+long ksm_cgroup_stat(const char *name);
+void ksm_cgroup_reclaim(unsigned int mib);
+/* One round of reclaim. Return: how many pages are still in memory. */
+size_t ksm_push_out(char *mem, size_t pages);
+/* All pages go to swap. Fails when some stay. */
+void ksm_swap_out(char *mem, size_t pages);
+
+void ksm_flush_tlb(void);					/* this process's, on all CPUs */
+
+int ksm_uffd_open(void);					/* or skip */
+void ksm_uffd_wp_register(int uffd, char *mem, size_t pages);
+void ksm_uffd_wp(int uffd, char *mem, size_t pages, bool protect);
+bool ksm_uffd_wp_is_set(const void *addr);
+
+#endif
