@@ -15,8 +15,9 @@ out=$build/check
 linux=$build/linux
 kernel=${KERNEL:-$build/x86-debug/arch/x86/boot/bzImage}
 skip_list=$top/scripts/base-tests.skip
+knob_list=$top/scripts/base-tests.knobs
 # the base's own kernel has what its tests need
-case $kernel in */x86-base*) skip_list=/dev/null ;; esac
+case $kernel in */x86-base*) skip_list=/dev/null knob_list=/dev/null ;; esac
 total_passed=0 total_failed=0 total_skipped=0
 # Suites are functions called suite_NAME with dashes as underscores, or guest suites.
 static_suites="checkpatch kernel-doc warnings sparse floors"
@@ -249,7 +250,7 @@ done
 
 if [ -n "$guests" ]; then
 	"$top/scripts/initramfs.sh" -c suite "$out/initramfs.cpio.gz" "$top/scripts/guest/suite" \
-		"/etc/suites=$out/suites" "/etc/knobs=$top/scripts/base-tests.knobs" \
+		"/etc/suites=$out/suites" "/etc/knobs=$knob_list" "/etc/skips=$skip_list" \
 		"$build"/tests/ksm_*tests "$build"/tests-base/base_ksm_*tests
 fi
 for name in $guests; do
