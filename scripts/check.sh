@@ -5,7 +5,8 @@
 #   T=NAME	only suites, or tests, with NAME in their name
 #
 # The suites: what can be said of the sources without running them; KUnit; our
-# selftests, each in a guest of its own; the base's own KSM tests on our kernel.
+# selftests, each in a guest of its own; `collisions', some of these once more where
+# all pages have one of two hashes; the base's own KSM tests on our kernel.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/check-static.sh"
@@ -18,6 +19,8 @@ skip_list=$top/scripts/base-tests.skip
 knob_list=$top/scripts/base-tests.knobs
 # the base's own kernel has what its tests need
 case $kernel in */x86-base*) skip_list=/dev/null knob_list=/dev/null ;; esac
+# What merges most, for the order by content; all of it in one guest.
+collisions="ksm_functional_tests ksm_lifetime_tests ksm_mremap_tests"
 total_passed=0 total_failed=0 total_skipped=0
 # Suites are functions called suite_NAME with dashes as underscores, or guest suites.
 static_suites="checkpatch kernel-doc warnings sparse floors"
@@ -195,8 +198,9 @@ plan_guests()
 		list kunit 120 kunit 'cat /sys/kernel/debug/kunit/*/results'
 		guests="$guests kunit"
 	fi
-	for name in $programs; do
+	for name in $programs collisions; do
 		case $name in
+		collisions) list_collisions ;;
 		*ksm_tests) list_calls "$name" ;;
 		base_*) list_program "$build/base" "${name#base_}" ;;
 		*) list_program "$linux" "$name" ;;
@@ -218,6 +222,16 @@ list_program()
 	list "$name" 900 "$name" "$name$pattern"
 }
 
+# The first test of the list makes sure that the kernel heeds ksm.hash_mask.
+list_collisions()
+{
+	[ -z "${KERNEL:-}" ] && wanted collisions || return 0
+	list collisions 10 'hash_mask is 1' '[ $(cat /sys/module/ksm/parameters/hash_mask) = 1 ]'
+	for program in $collisions; do
+		list collisions 300 "$program" "$program"
+	done
+}
+
 start=$(date +%s)
 lock check
 mkdir -p "$out"
@@ -230,7 +244,7 @@ done
 plan_guests
 # shellcheck disable=SC2086
 [ -n "$static$guests" ] || die "check: no suite and no test has \"$T\" in its name; the suites are:" \
-	$static_suites kunit $programs
+	$static_suites kunit collisions $programs
 
 if [ -n "$guests" ]; then
 	"$top/scripts/selftests.sh" ours
@@ -255,6 +269,7 @@ if [ -n "$guests" ]; then
 fi
 for name in $guests; do
 	parameters=''
+	[ "$name" != collisions ] || parameters='ksm.hash_mask=1'
 	if [ "$name" = kunit ]; then
 		parameters='kunit.enable=1'
 		case $name in *"$T"*) ;; *) parameters="$parameters kunit.filter_glob=*.*$T*" ;; esac
