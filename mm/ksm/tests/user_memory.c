@@ -101,7 +101,9 @@ void ksm_test_enter(struct kunit *test, struct mm_struct *mm)
 
 static unsigned long map(struct mm_struct *mm, unsigned long addr, unsigned long len)
 {
-	unsigned long flags = MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0);
+	/* What a test maps is mostly hole: it must not depend on how much RAM there is. */
+	unsigned long flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
+			      (addr ? MAP_FIXED : 0);
 
 	kthread_use_mm(mm);
 	addr = vm_mmap(NULL, addr, len, PROT_READ | PROT_WRITE, flags, 0);
@@ -121,7 +123,9 @@ unsigned long ksm_test_map(struct kunit *test, struct mm_struct *mm, unsigned in
 {
 	unsigned long addr = map(mm, 0, pages * PAGE_SIZE);
 
-	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR_VALUE(addr),
+			       "mapping %u pages: error %ld; vm.overcommit_memory 2?",
+			       pages, (long)addr);
 	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, pages * PAGE_SIZE, MADV_MERGEABLE), 0);
 	return addr;
 }
