@@ -105,7 +105,7 @@ static void what_cannot_merge_is_ignored(struct kunit *test)
 	change_flags(mm, addr, 0, VM_MIXEDMAP);
 }
 
-static void no_other_flag_is_touched(struct kunit *test)
+static void P25_no_other_flag_is_touched(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = ksm_test_map(test, mm, 1), flags = ULONG_MAX;
@@ -156,7 +156,7 @@ static pte_t unmark(pte_t pte)
 	return pte_clear_soft_dirty(pte);
 }
 
-static void a_private_copy_has_the_bits_of_its_pte(struct kunit *test)
+static void P19_a_private_copy_has_the_bits_of_its_pte(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = merged_pages(test, mm);
@@ -176,7 +176,7 @@ static void a_private_copy_has_the_bits_of_its_pte(struct kunit *test)
 	}
 }
 
-static void read_only_memory_can_be_taken_back(struct kunit *test)
+static void P19_read_only_memory_can_be_taken_back(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = merged_pages(test, mm);
@@ -229,7 +229,7 @@ static void a_new_vma_is_offered_where_all_is(struct kunit *test)
 	change_flags(mm, addr, 0, VM_MIXEDMAP);
 }
 
-static void the_flag_is_known_before_the_vma_is(struct kunit *test)
+static void P78_the_flag_is_known_before_the_vma_is(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 
@@ -240,7 +240,7 @@ static void the_flag_is_known_before_the_vma_is(struct kunit *test)
 			VM_READ | VM_SHARED);
 }
 
-static void who_merges_nothing_any_more_has_all_to_himself(struct kunit *test)
+static void P26_who_merges_nothing_any_more_has_all_to_himself(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = merged_pages(test, mm), i;
@@ -265,14 +265,14 @@ static void who_merges_nothing_any_more_has_all_to_himself(struct kunit *test)
 static struct kunit_case advice_cases[] = {
 	KUNIT_CASE(who_offers_is_registered_once),
 	KUNIT_CASE(what_cannot_merge_is_ignored),
-	KUNIT_CASE(no_other_flag_is_touched),
+	KUNIT_CASE(P25_no_other_flag_is_touched),
 	KUNIT_CASE(what_is_not_offered_any_more_is_private),
-	KUNIT_CASE(a_private_copy_has_the_bits_of_its_pte),
-	KUNIT_CASE(read_only_memory_can_be_taken_back),
+	KUNIT_CASE(P19_a_private_copy_has_the_bits_of_its_pte),
+	KUNIT_CASE(P19_read_only_memory_can_be_taken_back),
 	KUNIT_CASE(who_merges_all_offers_what_can_merge),
 	KUNIT_CASE(a_new_vma_is_offered_where_all_is),
-	KUNIT_CASE(the_flag_is_known_before_the_vma_is),
-	KUNIT_CASE(who_merges_nothing_any_more_has_all_to_himself),
+	KUNIT_CASE(P78_the_flag_is_known_before_the_vma_is),
+	KUNIT_CASE(P26_who_merges_nothing_any_more_has_all_to_himself),
 	{ }
 };
 

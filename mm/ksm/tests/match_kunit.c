@@ -103,7 +103,7 @@ static void pages_of_two_mms_become_one(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(other, b, 1));
 }
 
-static void a_write_concerns_nobody_else(struct kunit *test)
+static void P18_a_write_concerns_nobody_else(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, other, 1);
@@ -142,7 +142,7 @@ static void a_volatile_page_joins_but_does_not_wait(struct kunit *test)
 	expect_merged(test, mm, at, 3);
 }
 
-static void a_child_gets_items_of_its_own(struct kunit *test)
+static void P38_a_child_gets_items_of_its_own(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *child;
 	unsigned long at[] = { new_page(test, mm, 1), new_page(test, mm, 1) };
@@ -193,7 +193,7 @@ static void expect_apart(struct kunit *test, struct mm_struct *mm, unsigned long
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
 }
 
-static void a_page_in_use_is_not_merged(struct kunit *test)
+static void P10_a_page_in_use_is_not_merged(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
@@ -249,7 +249,7 @@ static void a_locked_page_is_not_waited_for(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_MERGED);
 }
 
-static void a_page_shared_by_fork_is_not_merged_with_itself(struct kunit *test)
+static void P60_a_page_shared_by_fork_is_not_merged_with_itself(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *child;
 	unsigned long a = new_page(test, mm, 1);
@@ -263,7 +263,7 @@ static void a_page_shared_by_fork_is_not_merged_with_itself(struct kunit *test)
 	expect_counts(test, 0, 0);
 }
 
-static void nobody_joins_a_poisoned_page(struct kunit *test)
+static void P84_nobody_joins_a_poisoned_page(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
@@ -280,7 +280,7 @@ static void nobody_joins_a_poisoned_page(struct kunit *test)
 	expect_counts(test, 2, 2);
 }
 
-static void a_freed_page_is_not_in_the_way(struct kunit *test)
+static void P47_a_freed_page_is_not_in_the_way(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
@@ -302,17 +302,17 @@ static struct kunit_case match_cases[] = {
 	KUNIT_CASE(two_equal_pages_become_one),
 	KUNIT_CASE(others_join_a_ksm_page),
 	KUNIT_CASE(pages_of_two_mms_become_one),
-	KUNIT_CASE(a_write_concerns_nobody_else),
+	KUNIT_CASE(P18_a_write_concerns_nobody_else),
 	KUNIT_CASE(a_volatile_page_joins_but_does_not_wait),
-	KUNIT_CASE(a_child_gets_items_of_its_own),
+	KUNIT_CASE(P38_a_child_gets_items_of_its_own),
 	KUNIT_CASE(different_pages_stay_apart),
-	KUNIT_CASE(a_page_in_use_is_not_merged),
+	KUNIT_CASE(P10_a_page_in_use_is_not_merged),
 	KUNIT_CASE(a_page_in_use_does_not_keep_others_apart),
 	KUNIT_CASE(a_page_in_use_does_not_join),
 	KUNIT_CASE(a_locked_page_is_not_waited_for),
-	KUNIT_CASE(a_page_shared_by_fork_is_not_merged_with_itself),
-	KUNIT_CASE(nobody_joins_a_poisoned_page),
-	KUNIT_CASE(a_freed_page_is_not_in_the_way),
+	KUNIT_CASE(P60_a_page_shared_by_fork_is_not_merged_with_itself),
+	KUNIT_CASE(P84_nobody_joins_a_poisoned_page),
+	KUNIT_CASE(P47_a_freed_page_is_not_in_the_way),
 	{ }
 };
 

@@ -136,7 +136,7 @@ static pte_t as_written_behind_our_back(pte_t pte)
 	return pte_mkdirty(pte_wrprotect(pte));
 }
 
-static void a_read_only_page_that_is_dirty_is_cleaned(struct kunit *test)
+static void P2_a_read_only_page_that_is_dirty_is_cleaned(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 	pte_t frozen;
@@ -148,7 +148,7 @@ static void a_read_only_page_that_is_dirty_is_cleaned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
 }
 
-static void a_page_that_somebody_holds_is_not_frozen(struct kunit *test)
+static void P1_a_page_that_somebody_holds_is_not_frozen(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 	pte_t before = ksm_test_pte_at(at.mm, at.a), frozen;
@@ -162,7 +162,7 @@ static void a_page_that_somebody_holds_is_not_frozen(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, freeze(at.a, &frozen), 0);
 }
 
-static void a_pinned_page_is_not_frozen(struct kunit *test)
+static void P6_a_pinned_page_is_not_frozen(struct kunit *test)
 {
 	pte_t before, frozen;
 	struct page *page;
@@ -250,7 +250,7 @@ static pte_t old(pte_t pte)
 	return pte_mkold(pte);
 }
 
-static void soft_dirty_outlives_the_page(struct kunit *test)
+static void P17_soft_dirty_outlives_the_page(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
 		kunit_skip(test, "needs CONFIG_MEM_SOFT_DIRTY");
@@ -259,7 +259,7 @@ static void soft_dirty_outlives_the_page(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_soft_dirty(ksm_test_pte_at(at.mm, at.b)));
 }
 
-static void soft_dirty_is_not_invented(struct kunit *test)
+static void P17_soft_dirty_is_not_invented(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
 		kunit_skip(test, "needs CONFIG_MEM_SOFT_DIRTY");
@@ -268,7 +268,7 @@ static void soft_dirty_is_not_invented(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_soft_dirty(ksm_test_pte_at(at.mm, at.b)));
 }
 
-static void uffd_wp_outlives_the_page(struct kunit *test)
+static void P17_uffd_wp_outlives_the_page(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
 		kunit_skip(test, "needs CONFIG_HAVE_ARCH_USERFAULTFD_WP");
@@ -297,7 +297,7 @@ static void write_to_b(struct kunit *test)
 	ksm_test_write(test, at.mm, at.b, 2);
 }
 
-static void a_page_written_meanwhile_is_not_replaced(struct kunit *test)
+static void P13_a_page_written_meanwhile_is_not_replaced(struct kunit *test)
 {
 	struct folio *keep;
 
@@ -309,7 +309,7 @@ static void a_page_written_meanwhile_is_not_replaced(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.a, 1));
 }
 
-static void a_write_gets_its_own_copy_back(struct kunit *test)
+static void P18_a_write_gets_its_own_copy_back(struct kunit *test)
 {
 	KUNIT_ASSERT_EQ(test, replace(test, NULL), 0);
 	ksm_test_write(test, at.mm, at.b, 2);
@@ -322,19 +322,19 @@ static void a_write_gets_its_own_copy_back(struct kunit *test)
 
 static struct kunit_case merge_cases[] = {
 	KUNIT_CASE(a_frozen_page_is_read_only_and_clean),
-	KUNIT_CASE(a_read_only_page_that_is_dirty_is_cleaned),
-	KUNIT_CASE(a_page_that_somebody_holds_is_not_frozen),
-	KUNIT_CASE(a_pinned_page_is_not_frozen),
+	KUNIT_CASE(P2_a_read_only_page_that_is_dirty_is_cleaned),
+	KUNIT_CASE(P1_a_page_that_somebody_holds_is_not_frozen),
+	KUNIT_CASE(P6_a_pinned_page_is_not_frozen),
 	KUNIT_CASE(a_page_that_went_is_not_frozen),
 	KUNIT_CASE(a_write_takes_a_frozen_page_back),
 	KUNIT_CASE(a_replaced_page_gives_way_to_the_kept_one),
-	KUNIT_CASE(soft_dirty_outlives_the_page),
-	KUNIT_CASE(soft_dirty_is_not_invented),
-	KUNIT_CASE(uffd_wp_outlives_the_page),
+	KUNIT_CASE(P17_soft_dirty_outlives_the_page),
+	KUNIT_CASE(P17_soft_dirty_is_not_invented),
+	KUNIT_CASE(P17_uffd_wp_outlives_the_page),
 	KUNIT_CASE(age_outlives_the_page),
 	KUNIT_CASE(an_old_page_does_not_grow_young),
-	KUNIT_CASE(a_page_written_meanwhile_is_not_replaced),
-	KUNIT_CASE(a_write_gets_its_own_copy_back),
+	KUNIT_CASE(P13_a_page_written_meanwhile_is_not_replaced),
+	KUNIT_CASE(P18_a_write_gets_its_own_copy_back),
 	{ }
 };
 

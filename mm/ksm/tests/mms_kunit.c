@@ -127,7 +127,7 @@ static int count_wakeup(struct wait_queue_entry *wait, unsigned int mode, int fl
 	return 0;
 }
 
-static void the_first_to_enter_wakes_ksmd(struct kunit *test)
+static void P41_the_first_to_enter_wakes_ksmd(struct kunit *test)
 {
 	struct mm_struct *first = ksm_test_mm(test), *second = ksm_test_mm(test);
 	struct wait_queue_entry wait;
@@ -149,7 +149,7 @@ static void the_first_to_enter_wakes_ksmd(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Going round.                                                             */
 
-static void a_round_visits_everybody_once(struct kunit *test)
+static void P59_a_round_visits_everybody_once(struct kunit *test)
 {
 	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c = make_mm(test);
 	int round;
@@ -194,7 +194,7 @@ static void newcomers_cannot_make_a_round_endless(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
 }
 
-static void an_unmerge_finds_newcomers_too(struct kunit *test)
+static void P27_an_unmerge_finds_newcomers_too(struct kunit *test)
 {
 	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c;
 
@@ -328,7 +328,7 @@ static void who_leaves_records_is_to_be_buried(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
 }
 
-static void who_leaves_in_use_is_busy(struct kunit *test)
+static void P33_who_leaves_in_use_is_busy(struct kunit *test)
 {
 	struct mm_struct *mm = make_mm(test);
 	struct ksm_mm *km;
@@ -358,7 +358,7 @@ static void who_left_is_not_visited(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
-static void the_cursor_outlives_its_mm(struct kunit *test)
+static void P32_the_cursor_outlives_its_mm(struct kunit *test)
 {
 	struct mm_struct *a = make_mm(test), *b = make_mm(test), *c = make_mm(test);
 
@@ -371,7 +371,7 @@ static void the_cursor_outlives_its_mm(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
-static void the_last_to_leave_ends_the_round(struct kunit *test)
+static void P32_the_last_to_leave_ends_the_round(struct kunit *test)
 {
 	struct mm_struct *mm = make_mm(test);
 
@@ -402,7 +402,7 @@ static void use_out_of_turn_keeps_the_turn(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
-static void who_is_leaving_cannot_be_used(struct kunit *test)
+static void P35_who_is_leaving_cannot_be_used(struct kunit *test)
 {
 	struct mm_struct *mm = make_mm(test);
 	struct ksm_mm *km;
@@ -419,11 +419,11 @@ static void who_is_leaving_cannot_be_used(struct kunit *test)
 
 static struct kunit_case mms_cases[] = {
 	KUNIT_CASE(who_enters_is_registered),
-	KUNIT_CASE(the_first_to_enter_wakes_ksmd),
-	KUNIT_CASE(a_round_visits_everybody_once),
+	KUNIT_CASE(P41_the_first_to_enter_wakes_ksmd),
+	KUNIT_CASE(P59_a_round_visits_everybody_once),
 	KUNIT_CASE(a_newcomer_waits_for_the_next_round),
 	KUNIT_CASE(newcomers_cannot_make_a_round_endless),
-	KUNIT_CASE(an_unmerge_finds_newcomers_too),
+	KUNIT_CASE(P27_an_unmerge_finds_newcomers_too),
 	KUNIT_CASE(a_round_that_stands_still_has_time_for_newcomers),
 	KUNIT_CASE(who_is_not_finished_comes_again),
 	KUNIT_CASE(an_offer_brings_the_round_back),
@@ -432,12 +432,12 @@ static struct kunit_case mms_cases[] = {
 	KUNIT_CASE(an_offer_of_a_stranger_is_nothing),
 	KUNIT_CASE(who_leaves_empty_is_done),
 	KUNIT_CASE(who_leaves_records_is_to_be_buried),
-	KUNIT_CASE(who_leaves_in_use_is_busy),
+	KUNIT_CASE(P33_who_leaves_in_use_is_busy),
 	KUNIT_CASE(who_left_is_not_visited),
-	KUNIT_CASE(the_cursor_outlives_its_mm),
-	KUNIT_CASE(the_last_to_leave_ends_the_round),
+	KUNIT_CASE(P32_the_cursor_outlives_its_mm),
+	KUNIT_CASE(P32_the_last_to_leave_ends_the_round),
 	KUNIT_CASE(use_out_of_turn_keeps_the_turn),
-	KUNIT_CASE(who_is_leaving_cannot_be_used),
+	KUNIT_CASE(P35_who_is_leaving_cannot_be_used),
 	{ }
 };
 

@@ -106,7 +106,7 @@ static void expect_counts(struct kunit *test, unsigned long shared, unsigned lon
 /* ------------------------------------------------------------------------ */
 /* The way to the page.                                                     */
 
-static void an_adopted_page_is_dirty_and_leads_to_its_node(struct kunit *test)
+static void P3_an_adopted_page_is_dirty_and_leads_to_its_node(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 1);
 	struct ksm_node *node;
@@ -188,7 +188,7 @@ static void peek_is_not_fooled_by_the_next_user_of_a_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 }
 
-static void peek_does_not_give_out_a_poisoned_page(struct kunit *test)
+static void P84_peek_does_not_give_out_a_poisoned_page(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 1);
 	struct ksm_node *node = ksm_test_keep(test, folio);
@@ -242,7 +242,7 @@ static void there_is_nothing_to_lock_without_a_page(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, locked);
 }
 
-static void a_node_follows_its_page(struct kunit *test)
+static void P54_a_node_follows_its_page(struct kunit *test)
 {
 	struct folio *src = ksm_test_folio(test, 1), *dst = ksm_test_folio(test, 1);
 	struct ksm_node *node = ksm_test_keep(test, src);
@@ -317,7 +317,7 @@ static void an_orphan_is_given_back_and_not_counted(struct kunit *test)
 	expect_counts(test, 0, 0);
 }
 
-static void an_item_holds_its_anon_vma(struct kunit *test)
+static void P53_an_item_holds_its_anon_vma(struct kunit *test)
 {
 	struct ksm_node *node = ksm_test_keep(test, ksm_test_folio(test, 1));
 	int held = atomic_read(&owner.anon_vma->refcount);
@@ -393,21 +393,21 @@ static void a_dead_node_leaves_orphans(struct kunit *test)
 }
 
 static struct kunit_case node_cases[] = {
-	KUNIT_CASE(an_adopted_page_is_dirty_and_leads_to_its_node),
+	KUNIT_CASE(P3_an_adopted_page_is_dirty_and_leads_to_its_node),
 	KUNIT_CASE(a_released_page_stays_a_ksm_page_without_node),
 	KUNIT_CASE(an_ordinary_page_has_no_node),
 	KUNIT_CASE(peek_finds_the_page),
 	KUNIT_CASE(peek_misses_a_freed_page),
 	KUNIT_CASE(peek_is_not_fooled_by_the_next_user_of_a_page),
-	KUNIT_CASE(peek_does_not_give_out_a_poisoned_page),
+	KUNIT_CASE(P84_peek_does_not_give_out_a_poisoned_page),
 	KUNIT_CASE(a_poisoned_page_can_be_locked),
 	KUNIT_CASE(a_page_is_locked_by_its_item),
 	KUNIT_CASE(there_is_nothing_to_lock_without_a_page),
-	KUNIT_CASE(a_node_follows_its_page),
+	KUNIT_CASE(P54_a_node_follows_its_page),
 	KUNIT_CASE(a_page_without_node_moves_too),
 	KUNIT_CASE(the_first_item_shares_and_others_join),
 	KUNIT_CASE(an_orphan_is_given_back_and_not_counted),
-	KUNIT_CASE(an_item_holds_its_anon_vma),
+	KUNIT_CASE(P53_an_item_holds_its_anon_vma),
 	KUNIT_CASE(a_node_without_items_is_idle_until_linked_again),
 	KUNIT_CASE(idle_nodes_take_turns),
 	KUNIT_CASE(a_dead_node_leaves_orphans),

@@ -110,7 +110,7 @@ static int is_done(struct folio *folio)
 	return 1;
 }
 
-static void a_walk_stops_when_all_is_done(struct kunit *test)
+static void P58_a_walk_stops_when_all_is_done(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 	struct visit visit = { .most = INT_MAX };
@@ -136,7 +136,7 @@ static void a_walk_passes_over_whom_it_is_told_to(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 2);
 }
 
-static void a_walk_that_must_not_wait_does_not(struct kunit *test)
+static void P58_a_walk_that_must_not_wait_does_not(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 	struct visit visit = { .most = INT_MAX };
@@ -209,7 +209,7 @@ static unsigned int count_anchors(struct folio *folio)
 	return count;
 }
 
-static void forks_of_merged_pages_are_found(struct kunit *test)
+static void P52_forks_of_merged_pages_are_found(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 	struct mm_struct *child, *grandchild;
@@ -223,7 +223,7 @@ static void forks_of_merged_pages_are_found(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(grandchild, at.b, 1));
 }
 
-static void a_page_that_a_child_promotes_is_found_at_its_parent(struct kunit *test)
+static void P86_a_page_that_a_child_promotes_is_found_at_its_parent(struct kunit *test)
 {
 	struct mm_struct *child = ksm_test_fork(test, at.mm);
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
@@ -344,7 +344,7 @@ static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
 	expect_itself(test, folio, child, at.a);
 }
 
-static void elsewhere_a_ksm_page_is_copied(struct kunit *test)
+static void P83_elsewhere_a_ksm_page_is_copied(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 	unsigned long elsewhere = ksm_test_map(test, at.mm, 1);
@@ -352,7 +352,7 @@ static void elsewhere_a_ksm_page_is_copied(struct kunit *test)
 	expect_copy(test, folio, at.mm, elsewhere);
 }
 
-static void where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
+static void P83_where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 
@@ -362,7 +362,7 @@ static void where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
 	expect_copy(test, folio, at.mm, at.a);
 }
 
-static void while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
+static void P27_while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
 {
 	struct folio *folio = merge(test);
 
@@ -371,7 +371,7 @@ static void while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 }
 
-static void an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
+static void P61_an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 	struct mm_struct *child = ksm_test_fork(test, at.mm), *other = ksm_test_mm(test);
@@ -385,7 +385,7 @@ static void an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
 	expect_copy(test, folio, other, elsewhere);
 }
 
-static void a_page_that_was_not_read_in_is_not_copied(struct kunit *test)
+static void P63_a_page_that_was_not_read_in_is_not_copied(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 
@@ -395,7 +395,7 @@ static void a_page_that_was_not_read_in_is_not_copied(struct kunit *test)
 	folio_mark_uptodate(folio);
 }
 
-static void a_poisoned_page_is_not_copied(struct kunit *test)
+static void P65_a_poisoned_page_is_not_copied(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 
@@ -403,35 +403,40 @@ static void a_poisoned_page_is_not_copied(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, at.mm, at.b), ERR_PTR(-EHWPOISON));
 }
 
-static void a_large_folio_is_left_alone(struct kunit *test)
+static void P67_a_large_folio_is_left_alone(struct kunit *test)
 {
 	struct folio *folio = folio_alloc(GFP_KERNEL, 1);
 
 	KUNIT_ASSERT_NOT_NULL(test, folio);
+	/* Were it small, it would be copied: it is not of this place. */
+	folio->mapping = ksm_test_folio_at(at.mm, at.a)->mapping;
+	folio->index = ULONG_MAX;
+	folio_mark_uptodate(folio);
 	expect_itself(test, folio, at.mm, at.a);
+	folio->mapping = NULL;
 	folio_put(folio);
 }
 
 static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(a_walk_visits_items_and_forks),
 	KUNIT_CASE(a_walk_stops_when_told_to),
-	KUNIT_CASE(a_walk_stops_when_all_is_done),
+	KUNIT_CASE(P58_a_walk_stops_when_all_is_done),
 	KUNIT_CASE(a_walk_passes_over_whom_it_is_told_to),
-	KUNIT_CASE(a_walk_that_must_not_wait_does_not),
-	KUNIT_CASE(forks_of_merged_pages_are_found),
-	KUNIT_CASE(a_page_that_a_child_promotes_is_found_at_its_parent),
+	KUNIT_CASE(P58_a_walk_that_must_not_wait_does_not),
+	KUNIT_CASE(P52_forks_of_merged_pages_are_found),
+	KUNIT_CASE(P86_a_page_that_a_child_promotes_is_found_at_its_parent),
 	KUNIT_CASE(a_fork_is_found_when_its_parent_has_gone),
 	KUNIT_CASE(one_anchor_is_enough),
 	KUNIT_CASE(without_forks_there_is_no_anchor),
 	KUNIT_CASE(anchors_end_with_their_page),
 	KUNIT_CASE(a_ksm_page_returns_to_where_it_was_merged),
-	KUNIT_CASE(elsewhere_a_ksm_page_is_copied),
-	KUNIT_CASE(where_merging_has_ended_a_ksm_page_is_copied),
-	KUNIT_CASE(while_all_is_unmerged_a_ksm_page_is_copied),
-	KUNIT_CASE(an_ordinary_page_returns_to_its_place_alone),
-	KUNIT_CASE(a_page_that_was_not_read_in_is_not_copied),
-	KUNIT_CASE(a_poisoned_page_is_not_copied),
-	KUNIT_CASE(a_large_folio_is_left_alone),
+	KUNIT_CASE(P83_elsewhere_a_ksm_page_is_copied),
+	KUNIT_CASE(P83_where_merging_has_ended_a_ksm_page_is_copied),
+	KUNIT_CASE(P27_while_all_is_unmerged_a_ksm_page_is_copied),
+	KUNIT_CASE(P61_an_ordinary_page_returns_to_its_place_alone),
+	KUNIT_CASE(P63_a_page_that_was_not_read_in_is_not_copied),
+	KUNIT_CASE(P65_a_poisoned_page_is_not_copied),
+	KUNIT_CASE(P67_a_large_folio_is_left_alone),
 	{ }
 };
 

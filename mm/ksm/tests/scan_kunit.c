@@ -141,7 +141,7 @@ static void a_hole_is_passed_over(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 2);
 }
 
-static void an_mm_that_goes_in_the_middle_is_no_hindrance(struct kunit *test)
+static void P32_an_mm_that_goes_in_the_middle_is_no_hindrance(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
 
@@ -299,7 +299,7 @@ static struct kunit_case scan_cases[] = {
 	KUNIT_CASE(a_batch_reads_no_more_than_its_pages),
 	KUNIT_CASE(a_batch_goes_on_where_the_last_one_ended),
 	KUNIT_CASE(a_hole_is_passed_over),
-	KUNIT_CASE(an_mm_that_goes_in_the_middle_is_no_hindrance),
+	KUNIT_CASE(P32_an_mm_that_goes_in_the_middle_is_no_hindrance),
 	KUNIT_CASE(a_page_is_calm_when_its_content_held),
 	KUNIT_CASE(what_is_unmapped_is_forgotten),
 	KUNIT_CASE(what_is_not_offered_any_more_is_forgotten),

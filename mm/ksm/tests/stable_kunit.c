@@ -192,7 +192,7 @@ static void order_is_by_hash_then_content(struct kunit *test)
 	KUNIT_EXPECT_GE(test, same, 15);
 }
 
-static void equal_content_is_not_kept_twice(struct kunit *test)
+static void P59_equal_content_is_not_kept_twice(struct kunit *test)
 {
 	struct ksm_node *first = ksm_test_keep(test, ksm_test_folio(test, 1));
 	struct folio *folio = ksm_test_folio(test, 1);
@@ -229,7 +229,7 @@ static void removal_hides_nobody_else(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Pages that go.                                                           */
 
-static void freed_page_is_in_the_way_until_pruned(struct kunit *test)
+static void P47_freed_page_is_in_the_way_until_pruned(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 1);
 	struct ksm_node *node = ksm_test_keep(test, folio), *found = NULL;
@@ -275,7 +275,7 @@ static void prune_spares_the_living(struct kunit *test)
 	expect_found(test, ksm_test_folio(test, 1), node);
 }
 
-static void poisoned_page_is_set_aside(struct kunit *test)
+static void P84_poisoned_page_is_set_aside(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 1), *probe = ksm_test_folio(test, 1);
 	struct ksm_node *node = ksm_test_keep(test, folio), *found = NULL;
@@ -323,12 +323,12 @@ static struct kunit_case stable_cases[] = {
 	KUNIT_CASE(pages_of_one_hash_are_found_by_content),
 	KUNIT_CASE(pages_of_one_hash_keep_the_tree_low),
 	KUNIT_CASE(order_is_by_hash_then_content),
-	KUNIT_CASE(equal_content_is_not_kept_twice),
+	KUNIT_CASE(P59_equal_content_is_not_kept_twice),
 	KUNIT_CASE(removal_hides_nobody_else),
-	KUNIT_CASE(freed_page_is_in_the_way_until_pruned),
+	KUNIT_CASE(P47_freed_page_is_in_the_way_until_pruned),
 	KUNIT_CASE(freed_page_of_another_hash_is_not_in_the_way),
 	KUNIT_CASE(prune_spares_the_living),
-	KUNIT_CASE(poisoned_page_is_set_aside),
+	KUNIT_CASE(P84_poisoned_page_is_set_aside),
 	KUNIT_CASE(what_was_set_aside_is_found_by_pfn_alone),
 	{ }
 };

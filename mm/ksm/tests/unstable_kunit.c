@@ -50,6 +50,7 @@ static struct spot new_spot(struct kunit *test, struct mm_struct *mm, u64 conten
 struct seen {
 	struct ksm_item	*item;
 	bool		in_use;		/* the twin's mm cannot go away */
+	bool		locked;		/* nor can its page tables */
 	bool		right_page;	/* the twin's page is the one that its PTE maps */
 };
 
@@ -81,6 +82,7 @@ static int seek(struct spot spot, u64 hash, struct seen *seen)
 		if (found == KSM_FOUND_TWIN) {
 			seen->item = twin.item;
 			seen->in_use = twin.owner == km || twin.owner->users;
+			seen->locked = rwsem_is_locked(&ksm_mm_of(twin.owner)->mmap_lock);
 			seen->right_page = twin.page == page_at(&twin);
 			ksm_unstable_release(&offer, &twin);
 		}
@@ -104,6 +106,7 @@ static void expect_twin(struct kunit *test, struct spot spot, u64 hash, struct s
 	KUNIT_EXPECT_EQ(test, seek(spot, hash, &seen), KSM_FOUND_TWIN);
 	KUNIT_EXPECT_PTR_EQ(test, seen.item, twin.item);
 	KUNIT_EXPECT_TRUE(test, seen.in_use);
+	KUNIT_EXPECT_TRUE(test, seen.locked);
 	KUNIT_EXPECT_TRUE(test, seen.right_page);
 }
 
@@ -128,7 +131,7 @@ static void equal_content_is_a_twin(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 }
 
-static void the_twin_may_be_in_another_mm(struct kunit *test)
+static void P35_the_twin_may_be_in_another_mm(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
 	struct spot a = new_spot(test, mm, 1), b = new_spot(test, other, 1);
@@ -187,7 +190,7 @@ static void candidates_of_many_hashes_are_found(struct kunit *test)
 		expect_twin(test, new_spot(test, mm, i), i * 7 % MANY, spots[i]);
 }
 
-static void a_page_is_no_twin_of_itself(struct kunit *test)
+static void P60_a_page_is_no_twin_of_itself(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *child;
 	struct spot a = new_spot(test, mm, 1), b;
@@ -244,7 +247,7 @@ static void a_candidate_that_is_not_offered_any_more_is_dropped(struct kunit *te
 	KUNIT_EXPECT_EQ(test, a.item->round, 0);
 }
 
-static void a_candidate_in_the_way_of_others_is_dropped(struct kunit *test)
+static void P60_a_candidate_in_the_way_of_others_is_dropped(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	struct spot spots[MANY];
@@ -260,7 +263,7 @@ static void a_candidate_in_the_way_of_others_is_dropped(struct kunit *test)
 		expect_twin(test, new_spot(test, mm, i), HASH, spots[i]);
 }
 
-static void a_candidate_of_an_exiting_mm_is_dropped(struct kunit *test)
+static void P35_a_candidate_of_an_exiting_mm_is_dropped(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
 	struct spot a = new_spot(test, mm, 1), b = new_spot(test, other, 1);
@@ -344,17 +347,17 @@ static void who_is_taken_out_is_not_found(struct kunit *test)
 
 static struct kunit_case unstable_cases[] = {
 	KUNIT_CASE(equal_content_is_a_twin),
-	KUNIT_CASE(the_twin_may_be_in_another_mm),
+	KUNIT_CASE(P35_the_twin_may_be_in_another_mm),
 	KUNIT_CASE(another_content_is_no_twin),
 	KUNIT_CASE(another_hash_is_no_twin),
 	KUNIT_CASE(candidates_of_one_hash_are_found_by_content),
 	KUNIT_CASE(candidates_of_many_hashes_are_found),
-	KUNIT_CASE(a_page_is_no_twin_of_itself),
+	KUNIT_CASE(P60_a_page_is_no_twin_of_itself),
 	KUNIT_CASE(changed_content_is_no_twin),
 	KUNIT_CASE(an_unmapped_candidate_is_dropped),
 	KUNIT_CASE(a_candidate_that_is_not_offered_any_more_is_dropped),
-	KUNIT_CASE(a_candidate_in_the_way_of_others_is_dropped),
-	KUNIT_CASE(a_candidate_of_an_exiting_mm_is_dropped),
+	KUNIT_CASE(P60_a_candidate_in_the_way_of_others_is_dropped),
+	KUNIT_CASE(P35_a_candidate_of_an_exiting_mm_is_dropped),
 	KUNIT_CASE(a_busy_mm_is_not_waited_for),
 	KUNIT_CASE(a_new_round_forgets_all),
 	KUNIT_CASE(who_is_taken_out_is_not_found),

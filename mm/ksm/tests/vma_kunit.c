@@ -52,7 +52,7 @@ static const struct flag harmless[] = {
 
 KUNIT_ARRAY_PARAM_DESC(harmless, harmless, name);
 
-static void vma_of_this_kind_never_merges(struct kunit *test)
+static void P16_vma_of_this_kind_never_merges(struct kunit *test)
 {
 	const struct flag *flag = test->param_value;
 
@@ -92,7 +92,7 @@ static void private_pages_of_a_file_merge(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_vma_may_merge(make_file(test, 0), PRIVATE_MEMORY));
 }
 
-static void file_in_direct_access_memory_never_merges(struct kunit *test)
+static void P16_file_in_direct_access_memory_never_merges(struct kunit *test)
 {
 	if (!S_DAX)
 		kunit_skip(test, "needs CONFIG_FS_DAX");
@@ -138,7 +138,7 @@ static void vma_offers_while_asked_to(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, offers(mm, addr));
 }
 
-static void vma_that_changed_its_nature_offers_nothing(struct kunit *test)
+static void P16_vma_that_changed_its_nature_offers_nothing(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = ksm_test_map(test, mm, 1);
@@ -151,7 +151,7 @@ static void vma_that_changed_its_nature_offers_nothing(struct kunit *test)
 }
 
 /* It would hang, if it took the lock. */
-static void p79_a_monitor_waits_for_no_mmap_lock(struct kunit *test)
+static void P79_a_monitor_waits_for_no_mmap_lock(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = ksm_test_map(test, mm, 1);
@@ -168,15 +168,15 @@ static void p79_a_monitor_waits_for_no_mmap_lock(struct kunit *test)
 }
 
 static struct kunit_case vma_cases[] = {
-	KUNIT_CASE_PARAM(vma_of_this_kind_never_merges, never_gen_params),
+	KUNIT_CASE_PARAM(P16_vma_of_this_kind_never_merges, never_gen_params),
 	KUNIT_CASE_PARAM(vma_of_this_kind_merges, harmless_gen_params),
 	KUNIT_CASE(read_only_memory_merges),
 	KUNIT_CASE(private_pages_of_a_file_merge),
-	KUNIT_CASE(file_in_direct_access_memory_never_merges),
+	KUNIT_CASE(P16_file_in_direct_access_memory_never_merges),
 	KUNIT_CASE(vma_offers_once_it_has_pages),
 	KUNIT_CASE(vma_offers_while_asked_to),
-	KUNIT_CASE(vma_that_changed_its_nature_offers_nothing),
-	KUNIT_CASE(p79_a_monitor_waits_for_no_mmap_lock),
+	KUNIT_CASE(P16_vma_that_changed_its_nature_offers_nothing),
+	KUNIT_CASE(P79_a_monitor_waits_for_no_mmap_lock),
 	{ }
 };
 
