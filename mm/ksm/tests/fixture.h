@@ -32,6 +32,10 @@ void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr
 bool ksm_test_holds(struct mm_struct *mm, unsigned long addr, u64 content);
 struct folio *ksm_test_folio_at(struct mm_struct *mm, unsigned long addr);
 pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr);
+pte_t ksm_test_set_pte(struct mm_struct *mm, unsigned long addr, pte_t pte);
+void ksm_test_unmap(struct mm_struct *mm, unsigned long addr, unsigned int pages);
+pte_t ksm_test_device_entry(struct kunit *test, pte_t pte);
+pte_t ksm_test_swap_entry(struct kunit *test, pte_t pte);
 void ksm_test_change_pte(struct mm_struct *mm, unsigned long addr,
 			 pte_t (*change)(pte_t pte));
 
@@ -44,6 +48,13 @@ bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long ad
 int ksm_test_match(struct mm_struct *mm, unsigned long addr);
 void ksm_test_merge_pair(struct kunit *test, struct mm_struct *mm, unsigned long a,
 			 unsigned long b);
+
+/* What happens to an attempt to merge. */
+typedef int ksm_test_compare_fn(struct page *a, struct page *b, int order);
+
+void ksm_test_on_compare(struct kunit *test, ksm_test_compare_fn *say);
+void ksm_test_fail_alloc(struct kunit *test, unsigned int nth);
+bool ksm_test_alloc_failed(void);
 
 bool ksm_test_collide(struct page *page, unsigned int pair);
 

@@ -12,6 +12,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
+#include <linux/swapops.h>
 #include <linux/uaccess.h>
 
 #include "../forget.h"
@@ -131,6 +132,19 @@ unsigned long ksm_test_map(struct kunit *test, struct mm_struct *mm, unsigned in
 }
 
 /**
+ * ksm_test_unmap() - take a mapping away, VMA and all
+ * @mm: the mm
+ * @addr: its first address
+ * @pages: how many pages
+ */
+void ksm_test_unmap(struct mm_struct *mm, unsigned long addr, unsigned int pages)
+{
+	kthread_use_mm(mm);
+	vm_munmap(addr, pages * PAGE_SIZE);
+	kthread_unuse_mm(mm);
+}
+
+/**
  * ksm_test_write() - fill a page as a program does
  * @test: the test
  * @mm: the mm
@@ -195,6 +209,62 @@ pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr)
 	}
 	mmap_read_unlock(mm);
 	return pte;
+}
+
+/**
+ * ksm_test_set_pte() - put something else in a PTE's place
+ * @mm: the mm, its mmap lock held
+ * @addr: an address in it that has a page table
+ * @pte: what to put there; core mm does not account for it, so put back what was
+ *
+ * Return: What was there; an empty PTE if there is no page table.
+ */
+pte_t ksm_test_set_pte(struct mm_struct *mm, unsigned long addr, pte_t pte)
+{
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep, old;
+
+	ptep = ksm_page_map(mm, addr, &ptl);
+	if (!ptep)
+		return __pte(0);
+	old = ptep_clear_flush(vma_lookup(mm, addr), addr, ptep);
+	set_pte_at(mm, addr, ptep, pte);
+	pte_unmap_unlock(ptep, ptl);
+	return old;
+}
+
+/**
+ * ksm_test_device_entry() - what stands in a PTE while a device has the page
+ * @test: the test; skipped if that cannot be
+ * @pte: the PTE of a page
+ *
+ * Return: The entry, for the page alone.
+ */
+pte_t ksm_test_device_entry(struct kunit *test, pte_t pte)
+{
+	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE))
+		kunit_skip(test, "needs CONFIG_DEVICE_PRIVATE");
+	return swp_entry_to_pte(make_writable_device_exclusive_entry(pte_pfn(pte)));
+}
+
+/**
+ * ksm_test_swap_entry() - an entry that who does not look closely takes for a page
+ * @test: the test; skipped where there is none
+ * @pte: the PTE of a page
+ *
+ * Return: A swap entry, of which pte_pfn() says what it says of @pte.
+ */
+pte_t ksm_test_swap_entry(struct kunit *test, pte_t pte)
+{
+	unsigned int shift;
+	pte_t entry;
+
+	for (shift = 0; shift < PAGE_SHIFT; shift++) {
+		entry = swp_entry_to_pte(swp_entry(0, pte_pfn(pte) << shift));
+		if (pte_pfn(entry) == pte_pfn(pte) && !pte_present(entry))
+			return entry;
+	}
+	kunit_skip(test, "no swap entry looks like a page here");
 }
 
 /**
