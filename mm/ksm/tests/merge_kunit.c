@@ -198,6 +198,38 @@ static void a_page_that_went_is_not_frozen(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_write(ksm_test_pte_at(at.mm, at.a)));
 }
 
+/* Try to freeze page a while @entry stands in its PTE. */
+static void expect_not_frozen(struct kunit *test, pte_t entry)
+{
+	struct ksm_mm *km = ksm_test_lock(at.mm);
+	struct ksm_offer offer;
+	pte_t before, after;
+
+	KUNIT_EXPECT_TRUE(test, ksm_test_offer(&offer, km, at.a));
+	if (offer.page) {
+		before = ksm_test_set_pte(at.mm, at.a, entry);
+		KUNIT_EXPECT_EQ(test, freeze_locked(&offer), -EAGAIN);
+		after = ksm_test_set_pte(at.mm, at.a, before);
+		KUNIT_EXPECT_TRUE(test, pte_same(after, entry));
+		KUNIT_EXPECT_TRUE(test, PageAnonExclusive(offer.page));
+		put_page(offer.page);
+	}
+	ksm_test_unlock(at.mm);
+}
+
+static void P7_a_page_that_a_device_has_is_not_frozen(struct kunit *test)
+{
+	expect_not_frozen(test, ksm_test_device_entry(test, ksm_test_pte_at(at.mm, at.a)));
+}
+
+static void P7_a_swap_entry_is_not_frozen(struct kunit *test)
+{
+	pte_t frozen;
+
+	expect_not_frozen(test, ksm_test_swap_entry(test, ksm_test_pte_at(at.mm, at.a)));
+	KUNIT_EXPECT_EQ(test, freeze(at.a, &frozen), 0);
+}
+
 static void a_write_takes_a_frozen_page_back(struct kunit *test)
 {
 	pte_t frozen;
@@ -326,6 +358,8 @@ static struct kunit_case merge_cases[] = {
 	KUNIT_CASE(P1_a_page_that_somebody_holds_is_not_frozen),
 	KUNIT_CASE(P6_a_pinned_page_is_not_frozen),
 	KUNIT_CASE(a_page_that_went_is_not_frozen),
+	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_frozen),
+	KUNIT_CASE(P7_a_swap_entry_is_not_frozen),
 	KUNIT_CASE(a_write_takes_a_frozen_page_back),
 	KUNIT_CASE(a_replaced_page_gives_way_to_the_kept_one),
 	KUNIT_CASE(P17_soft_dirty_outlives_the_page),

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What secondary MMUs are told of a merge, and what has happened by then. */
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+
+#include "../match.h"
+#include "../mms.h"
+#include "../page.h"
+#include "../record.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Four pages of equal content, and who is told of them. */
+static struct {
+	struct mmu_notifier	brackets, flushes;
+	struct mm_struct	*mm;
+	unsigned long		a, b, c, d;
+} at;
+
+/* What was heard. */
+static struct {
+	unsigned int	starts, ends;
+	unsigned int	open;		/* brackets, now */
+	unsigned int	wide;		/* brackets of more than a page, or none */
+	unsigned int	other;		/* brackets for another reason */
+	unsigned int	outside;	/* PTEs changed without a bracket */
+	unsigned int	unlinked;	/* flushes of c while its item was in no node */
+	unsigned int	linked;		/* and while it was */
+	unsigned long	first, last;	/* addresses of brackets */
+	pte_t		before, after;	/* the PTE at c */
+} heard;
+
+static pte_t pte_at_c(void)
+{
+	spinlock_t *ptl;	/* of the page table */
+	pte_t pte = __pte(0);
+	pte_t *ptep;
+
+	ptep = ksm_page_map(at.mm, at.c, &ptl);
+	if (ptep) {
+		pte = ptep_get(ptep);
+		pte_unmap_unlock(ptep, ptl);
+	}
+	return pte;
+}
+
+static int hear_start(struct mmu_notifier *notifier, const struct mmu_notifier_range *range)
+{
+	heard.wide += range->end - range->start != PAGE_SIZE;
+	heard.other += range->event != MMU_NOTIFY_CLEAR;
+	heard.first = heard.starts ? min(heard.first, range->start) : range->start;
+	heard.last = heard.starts ? max(heard.last, range->start) : range->start;
+	heard.starts++;
+	heard.open++;
+	if (range->start == at.c)
+		heard.before = pte_at_c();
+	return 0;
+}
+
+static void hear_end(struct mmu_notifier *notifier, const struct mmu_notifier_range *range)
+{
+	heard.ends++;
+	heard.open--;
+	if (range->start == at.c)
+		heard.after = pte_at_c();
+}
+
+/* Called under the PTL, when the PTE is cleared. */
+static void hear_flush(struct mmu_notifier *notifier, struct mm_struct *mm,
+		       unsigned long start, unsigned long end)
+{
+	struct ksm_item *item;
+
+	heard.outside += !heard.open;
+	if (start > at.c || end <= at.c)
+		return;
+	item = ksm_record_item(ksm_record_load(ksm_mms_find(mm), at.c >> PAGE_SHIFT));
+	if (item && item->kind == KSM_ITEM_MERGED && !hlist_unhashed(&item->link))
+		heard.linked++;
+	else
+		heard.unlinked++;
+}
+
+/* Nobody may hear of both. */
+static const struct mmu_notifier_ops bracket_ops = {
+	.invalidate_range_start			= hear_start,
+	.invalidate_range_end			= hear_end,
+};
+
+static const struct mmu_notifier_ops flush_ops = {
+	.arch_invalidate_secondary_tlbs		= hear_flush,
+};
+
+static void hear_no_more(void *notifier)
+{
+	mmu_notifier_unregister(notifier, at.mm);
+}
+
+static void hear(struct kunit *test, struct mmu_notifier *notifier,
+		 const struct mmu_notifier_ops *ops)
+{
+	*notifier = (struct mmu_notifier) { .ops = ops };
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(notifier, at.mm), 0);
+	ksm_test_at_end(test, hear_no_more, notifier);
+}
+
+static int init(struct kunit *test)
+{
+	unsigned long addr;
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.a = ksm_test_map(test, at.mm, 4);
+	at.b = at.a + PAGE_SIZE;
+	at.c = at.b + PAGE_SIZE;
+	at.d = at.c + PAGE_SIZE;
+	for (addr = at.a; addr <= at.d; addr += PAGE_SIZE)
+		ksm_test_write(test, at.mm, addr, 1);
+	return 0;
+}
+
+/* Hear of what comes from here on. */
+static void listen(struct kunit *test)
+{
+	hear(test, &at.brackets, &bracket_ops);
+	hear(test, &at.flushes, &flush_ops);
+	memset(&heard, 0, sizeof(heard));
+}
+
+static void expect_brackets(struct kunit *test, unsigned int count)
+{
+	KUNIT_EXPECT_EQ(test, heard.starts, count);
+	KUNIT_EXPECT_EQ(test, heard.ends, count);
+	KUNIT_EXPECT_EQ(test, heard.open, 0);
+	KUNIT_EXPECT_EQ(test, heard.wide, 0);
+	KUNIT_EXPECT_EQ(test, heard.other, 0);
+	KUNIT_EXPECT_EQ(test, heard.outside, 0);
+}
+
+static void P12_both_pages_of_a_pair_are_in_a_bracket(struct kunit *test)
+{
+	listen(test);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
+	/* Nothing changes, so there is nothing to tell. */
+	expect_brackets(test, 0);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_MERGED);
+	expect_brackets(test, 2);
+	KUNIT_EXPECT_EQ(test, heard.first, at.a);
+	KUNIT_EXPECT_EQ(test, heard.last, at.b);
+}
+
+static void P12_who_joins_is_in_a_bracket_alone(struct kunit *test)
+{
+	struct folio *keep;
+
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	keep = ksm_test_folio_at(at.mm, at.a);
+	listen(test);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_MERGED);
+	expect_brackets(test, 1);
+	KUNIT_EXPECT_EQ(test, heard.first, at.c);
+	/* It is opened before anything happens, and closed when all has. */
+	KUNIT_EXPECT_TRUE(test, pte_write(heard.before));
+	KUNIT_EXPECT_NE(test, pte_pfn(heard.before), folio_pfn(keep));
+	KUNIT_EXPECT_EQ(test, pte_pfn(heard.after), folio_pfn(keep));
+	KUNIT_EXPECT_FALSE(test, pte_write(heard.after));
+}
+
+static void P12_a_merge_that_fails_closes_its_bracket(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.c);
+	struct folio *other = ksm_test_folio_at(at.mm, at.d);
+
+	/* In use: it does not join, nor become one of a pair; nor while it is locked. */
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	listen(test);
+	folio_get(folio);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
+	folio_put(folio);
+	expect_brackets(test, 1);
+	folio_lock(folio);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
+	folio_unlock(folio);
+	expect_brackets(test, 2);
+
+	ksm_test_write(test, at.mm, at.c, 2);
+	ksm_test_write(test, at.mm, at.d, 2);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_WAITING);
+	memset(&heard, 0, sizeof(heard));
+	folio_get(other);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.d), KSM_MATCH_WAITING);
+	folio_put(other);
+	expect_brackets(test, 2);
+}
+
+static void P50_an_item_is_linked_before_its_pte_stands(struct kunit *test)
+{
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	listen(test);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_MERGED);
+	if (!heard.linked && !heard.unlinked)
+		kunit_skip(test, "no flush is heard of on this architecture");
+	/* Frozen, and linked; then cleared for the last time. */
+	KUNIT_EXPECT_EQ(test, heard.unlinked, 1);
+	KUNIT_EXPECT_EQ(test, heard.linked, 1);
+}
+
+static pte_t read_only_and_clean(pte_t pte)
+{
+	return pte_mkclean(pte_wrprotect(pte));
+}
+
+static void P4_what_looks_read_only_is_flushed_too(struct kunit *test)
+{
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	ksm_test_change_pte(at.mm, at.c, read_only_and_clean);
+	listen(test);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_MERGED);
+	if (!heard.linked && !heard.unlinked)
+		kunit_skip(test, "no flush is heard of on this architecture");
+	KUNIT_EXPECT_EQ(test, heard.unlinked, 1);
+}
+
+static struct kunit_case bracket_cases[] = {
+	KUNIT_CASE(P12_both_pages_of_a_pair_are_in_a_bracket),
+	KUNIT_CASE(P12_who_joins_is_in_a_bracket_alone),
+	KUNIT_CASE(P12_a_merge_that_fails_closes_its_bracket),
+	KUNIT_CASE(P50_an_item_is_linked_before_its_pte_stands),
+	KUNIT_CASE(P4_what_looks_read_only_is_flushed_too),
+	{ }
+};
+
+static struct kunit_suite bracket_suite = {
+	.name = "ksm_bracket",
+	.init = init,
+	.test_cases = bracket_cases,
+};
+
+kunit_test_suite(bracket_suite);

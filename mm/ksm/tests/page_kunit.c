@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/* From an address to a page: what is there, and what only looks as if it were. */
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/sizes.h>
+
+#include "../page.h"
+#include "fixture.h"
+
+/* Two pages. */
+static struct {
+	struct mm_struct	*mm;
+	unsigned long		a, b;
+} at;
+
+static int init(struct kunit *test)
+{
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.a = ksm_test_map(test, at.mm, 2);
+	at.b = at.a + PAGE_SIZE;
+	ksm_test_write(test, at.mm, at.a, 1);
+	ksm_test_write(test, at.mm, at.b, 1);
+	return 0;
+}
+
+/* Is @folio at @addr, while @pte stands there? A PTE of 0: as it is. */
+static enum ksm_page_place look(unsigned long addr, struct folio *folio, pte_t pte)
+{
+	enum ksm_page_place place;
+	pte_t before;
+
+	folio_lock(folio);
+	mmap_read_lock(at.mm);
+	before = pte_none(pte) ? pte : ksm_test_set_pte(at.mm, addr, pte);
+	place = ksm_page_look(at.mm, addr, folio_pfn(folio));
+	if (!pte_none(before))
+		ksm_test_set_pte(at.mm, addr, before);
+	mmap_read_unlock(at.mm);
+	folio_unlock(folio);
+	return place;
+}
+
+/* The page found at @addr while @pte stands there, or as it is. */
+static struct page *find(unsigned long addr, pte_t pte)
+{
+	struct vm_area_struct *vma;
+	struct page *page;
+	pte_t before;
+
+	mmap_read_lock(at.mm);
+	before = pte_none(pte) ? pte : ksm_test_set_pte(at.mm, addr, pte);
+	page = ksm_page_find(at.mm, addr, &vma);
+	if (page)
+		put_page(page);
+	if (!pte_none(before))
+		ksm_test_set_pte(at.mm, addr, before);
+	mmap_read_unlock(at.mm);
+	return page;
+}
+
+static bool has_pte(unsigned long addr)
+{
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+
+	mmap_read_lock(at.mm);
+	ptep = ksm_page_map(at.mm, addr, &ptl);
+	if (ptep)
+		pte_unmap_unlock(ptep, ptl);
+	mmap_read_unlock(at.mm);
+	return ptep;
+}
+
+/* ------------------------------------------------------------------------ */
+/* What stands in a PTE.                                                    */
+
+static void what_is_mapped_is_here(struct kunit *test)
+{
+	struct folio *a = ksm_test_folio_at(at.mm, at.a), *b = ksm_test_folio_at(at.mm, at.b);
+
+	KUNIT_EXPECT_EQ(test, look(at.a, a, __pte(0)), KSM_PAGE_HERE);
+	KUNIT_EXPECT_EQ(test, look(at.a, b, __pte(0)), KSM_PAGE_ELSEWHERE);
+	KUNIT_EXPECT_PTR_EQ(test, find(at.a, __pte(0)), &a->page);
+	do_madvise(at.mm, at.a, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, look(at.a, b, __pte(0)), KSM_PAGE_ELSEWHERE);
+	KUNIT_EXPECT_NULL(test, find(at.a, __pte(0)));
+}
+
+static void P7_a_page_that_a_device_has_is_not_here(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	pte_t entry = ksm_test_device_entry(test, ksm_test_pte_at(at.mm, at.a));
+
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, entry), KSM_PAGE_ELSEWHERE);
+	KUNIT_EXPECT_NULL(test, find(at.a, entry));
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, __pte(0)), KSM_PAGE_HERE);
+}
+
+static void P7_a_swap_entry_is_no_page(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	pte_t entry = ksm_test_swap_entry(test, ksm_test_pte_at(at.mm, at.a));
+
+	/* What was swapped out may come back. */
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, entry), KSM_PAGE_AWAY);
+}
+
+static void P8_pages_of_a_device_cannot_merge(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	struct page *page = kunit_kzalloc(test, sizeof(*page), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	page->mapping = folio->mapping;
+	KUNIT_EXPECT_TRUE(test, ksm_page_may_merge(&folio->page));
+	KUNIT_EXPECT_TRUE(test, ksm_page_may_merge(page));
+#ifdef CONFIG_ZONE_DEVICE
+	set_page_zone(page, ZONE_DEVICE);
+	KUNIT_EXPECT_FALSE(test, ksm_page_may_merge(page));
+#endif
+}
+
+static void P8_nor_can_what_is_not_anonymous(struct kunit *test)
+{
+	KUNIT_EXPECT_FALSE(test, ksm_page_may_merge(NULL));
+	KUNIT_EXPECT_FALSE(test, ksm_page_may_merge(&ksm_test_folio(test, 1)->page));
+	KUNIT_EXPECT_FALSE(test, ksm_page_may_merge(ZERO_PAGE(0)));
+}
+
+static void P84_nor_can_a_poisoned_page(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+
+	ksm_test_poison(test, folio);
+	KUNIT_EXPECT_FALSE(test, ksm_page_may_merge(&folio->page));
+	KUNIT_EXPECT_NULL(test, find(at.a, __pte(0)));
+}
+
+static void P8_a_special_pte_leads_to_no_page(struct kunit *test)
+{
+	pte_t pte = ksm_test_pte_at(at.mm, at.a);
+
+#ifdef CONFIG_ARCH_HAS_PTE_DEVMAP
+	pte = pte_mkdevmap(pte);
+#else
+	kunit_skip(test, "needs CONFIG_ARCH_HAS_PTE_DEVMAP");
+#endif
+	KUNIT_EXPECT_NULL(test, find(at.a, pte));
+	KUNIT_EXPECT_NOT_NULL(test, find(at.a, __pte(0)));
+}
+
+/* ------------------------------------------------------------------------ */
+/* Where there is no PTE.                                                   */
+
+static void P9_without_a_page_table_there_is_no_pte(struct kunit *test)
+{
+	unsigned long addr = ksm_test_map(test, at.mm, SZ_128M / PAGE_SIZE);
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+
+	/* Nothing but the VMA; and the first address, where nothing ever is. */
+	ksm_test_write(test, at.mm, addr, 1);
+	KUNIT_EXPECT_TRUE(test, has_pte(addr));
+	KUNIT_EXPECT_FALSE(test, has_pte(addr + SZ_64M));
+	KUNIT_EXPECT_FALSE(test, has_pte(0));
+	KUNIT_EXPECT_EQ(test, look(addr + SZ_64M, folio, __pte(0)), KSM_PAGE_ELSEWHERE);
+	KUNIT_EXPECT_NULL(test, find(addr + SZ_64M, __pte(0)));
+}
+
+static void P9_a_huge_page_has_no_pte(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	unsigned long addr = ksm_test_map(test, at.mm, 2 * HPAGE_PMD_NR);
+	struct page *page;
+
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	clear_bit(MMF_DISABLE_THP, &at.mm->flags);
+	do_madvise(at.mm, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
+	ksm_test_write(test, at.mm, addr, 1);
+	page = find(addr, __pte(0));
+	if (!page || !folio_test_large(page_folio(page)))
+		kunit_skip(test, "got no huge page");
+	KUNIT_EXPECT_FALSE(test, has_pte(addr));
+	KUNIT_EXPECT_FALSE(test, has_pte(addr + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, look(addr, page_folio(page), __pte(0)), KSM_PAGE_ELSEWHERE);
+	/* Its pages are found all the same, each at its place. */
+	KUNIT_EXPECT_PTR_EQ(test, find(addr + PAGE_SIZE, __pte(0)), page + 1);
+#else
+	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
+#endif
+}
+
+static void P36_where_no_vma_is_no_page_is(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.b);
+
+	/* The next VMA is not far, but it is not there. */
+	ksm_test_unmap(at.mm, at.a, 1);
+	KUNIT_EXPECT_NULL(test, find(at.a, __pte(0)));
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, __pte(0)), KSM_PAGE_ELSEWHERE);
+	KUNIT_EXPECT_PTR_EQ(test, find(at.b, __pte(0)), &folio->page);
+	/* Behind the last. */
+	KUNIT_EXPECT_NULL(test, find(at.b + PAGE_SIZE, __pte(0)));
+	ksm_test_unmap(at.mm, at.b, 1);
+	KUNIT_EXPECT_NULL(test, find(at.b, __pte(0)));
+}
+
+static struct kunit_case page_cases[] = {
+	KUNIT_CASE(what_is_mapped_is_here),
+	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_here),
+	KUNIT_CASE(P7_a_swap_entry_is_no_page),
+	KUNIT_CASE(P8_pages_of_a_device_cannot_merge),
+	KUNIT_CASE(P8_nor_can_what_is_not_anonymous),
+	KUNIT_CASE(P84_nor_can_a_poisoned_page),
+	KUNIT_CASE(P8_a_special_pte_leads_to_no_page),
+	KUNIT_CASE(P9_without_a_page_table_there_is_no_pte),
+	KUNIT_CASE(P9_a_huge_page_has_no_pte),
+	KUNIT_CASE(P36_where_no_vma_is_no_page_is),
+	{ }
+};
+
+static struct kunit_suite page_suite = {
+	.name = "ksm_page",
+	.init = init,
+	.test_cases = page_cases,
+};
+
+kunit_test_suite(page_suite);

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Walking page tables: which pages a run has, and what it holds of them. */
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/sizes.h>
+
+#include "../walk.h"
+#include "fixture.h"
+
+#define PAGES	8
+
+/* Pages that are mapped, and the run that is looked at. */
+static struct {
+	struct mm_struct	*mm;
+	unsigned long		addr;
+	struct ksm_walk_run	run;
+} at;
+
+static int init(struct kunit *test)
+{
+	int i, err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.addr = ksm_test_map(test, at.mm, PAGES);
+	for (i = 0; i < PAGES; i++)
+		ksm_test_write(test, at.mm, at.addr + i * PAGE_SIZE, i);
+	return 0;
+}
+
+static bool found_at(unsigned long addr)
+{
+	unsigned int i;
+
+	for (i = 0; i < at.run.nr; i++)
+		if (at.run.pages[i].addr == addr)
+			return true;
+	return false;
+}
+
+/* Walk from @addr, and let go of what is found; how many pages that is. */
+static unsigned int walk(unsigned long addr)
+{
+	unsigned int i;
+
+	mmap_read_lock(at.mm);
+	ksm_walk_next(&at.run, at.mm, addr);
+	for (i = 0; i < at.run.nr; i++)
+		ksm_walk_pass_on(&at.run, i);
+	mmap_read_unlock(at.mm);
+	return at.run.nr;
+}
+
+/* Walk all there is; how many pages were found. */
+static unsigned int walk_all(unsigned long addr)
+{
+	unsigned int pages = 0;
+
+	while (addr != ULONG_MAX) {
+		pages += walk(addr);
+		addr = at.run.end;
+	}
+	return pages;
+}
+
+/* Walk while something else stands in the PTE of the third page. */
+static unsigned int walk_over(pte_t pte)
+{
+	unsigned long addr = at.addr + 2 * PAGE_SIZE;
+	unsigned int i, pages = 0;
+	pte_t before;
+
+	mmap_read_lock(at.mm);
+	before = ksm_test_set_pte(at.mm, addr, pte);
+	for (ksm_walk_next(&at.run, at.mm, 0); at.run.end != ULONG_MAX;
+	     ksm_walk_next(&at.run, at.mm, at.run.end)) {
+		for (i = 0; i < at.run.nr; i++) {
+			pages += at.run.pages[i].addr == addr ? PAGES : 1;
+			ksm_walk_pass_on(&at.run, i);
+		}
+	}
+	ksm_test_set_pte(at.mm, addr, before);
+	mmap_read_unlock(at.mm);
+	return pages;
+}
+
+static void every_page_is_found_once(struct kunit *test)
+{
+	int i;
+
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES);
+	do_madvise(at.mm, at.addr + PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES - 1);
+	KUNIT_EXPECT_EQ(test, walk_all(at.addr + 4 * PAGE_SIZE), PAGES - 4);
+	for (i = 0; i < PAGES; i++)
+		if (i != 1)
+			KUNIT_EXPECT_EQ(test, 1,
+					folio_ref_count(ksm_test_folio_at(at.mm, at.addr +
+									  i * PAGE_SIZE)));
+}
+
+static void a_run_is_not_longer_than_its_ptes(struct kunit *test)
+{
+	unsigned int many = 3 * KSM_RUN_PAGES, i;
+	unsigned long addr = ksm_test_map(test, at.mm, many);
+	unsigned long next = addr;
+
+	for (i = 0; i < many; i++)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, i);
+	while (next < addr + many * PAGE_SIZE) {
+		KUNIT_EXPECT_LE(test, walk(next), KSM_RUN_PAGES);
+		KUNIT_ASSERT_GT(test, at.run.end, next);
+		KUNIT_EXPECT_LE(test, at.run.end, next + KSM_RUN_PAGES * PAGE_SIZE);
+		next = at.run.end;
+	}
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES + many);
+}
+
+static void what_is_not_offered_is_not_found(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, do_madvise(at.mm, at.addr, 2 * PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES - 2);
+	KUNIT_EXPECT_EQ(test, walk_all(at.addr + PAGES * PAGE_SIZE), 0);
+}
+
+static void a_run_that_is_cut_lets_go_of_the_rest(struct kunit *test)
+{
+	unsigned long third;
+	unsigned int i, held;
+
+	mmap_read_lock(at.mm);
+	ksm_walk_next(&at.run, at.mm, 0);
+	held = at.run.nr;
+	third = held > 2 ? at.run.pages[2].addr : 0;
+	if (third) {
+		ksm_walk_cut(&at.run, 2, third);
+		KUNIT_EXPECT_EQ(test, at.run.nr, 2);
+		KUNIT_EXPECT_EQ(test, at.run.end, third);
+		KUNIT_EXPECT_EQ(test, page_count(at.run.pages[1].page), 2);
+		KUNIT_EXPECT_EQ(test, page_count(at.run.pages[2].page), 1);
+	}
+	for (i = 0; i < at.run.nr; i++)
+		ksm_walk_pass_on(&at.run, i);
+	mmap_read_unlock(at.mm);
+	KUNIT_ASSERT_NE(test, third, 0);
+	KUNIT_EXPECT_TRUE(test, walk(third));
+	KUNIT_EXPECT_TRUE(test, found_at(third));
+	KUNIT_EXPECT_EQ(test, page_count(at.run.pages[0].page), 1);
+}
+
+static void P7_a_page_that_a_device_has_is_not_found(struct kunit *test)
+{
+	pte_t pte = ksm_test_pte_at(at.mm, at.addr + 2 * PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, walk_over(ksm_test_device_entry(test, pte)), PAGES - 1);
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES);
+}
+
+static void P7_a_swap_entry_is_not_taken_for_a_page(struct kunit *test)
+{
+	pte_t pte = ksm_test_pte_at(at.mm, at.addr + 2 * PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, walk_over(ksm_test_swap_entry(test, pte)), PAGES - 1);
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES);
+}
+
+static void P8_a_special_pte_is_passed_over(struct kunit *test)
+{
+	pte_t pte = ksm_test_pte_at(at.mm, at.addr + 2 * PAGE_SIZE);
+
+#ifdef CONFIG_ARCH_HAS_PTE_DEVMAP
+	pte = pte_mkdevmap(pte);
+#else
+	kunit_skip(test, "needs CONFIG_ARCH_HAS_PTE_DEVMAP");
+#endif
+	KUNIT_EXPECT_EQ(test, walk_over(pte), PAGES - 1);
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES);
+}
+
+static void P8_the_zero_page_is_passed_over(struct kunit *test)
+{
+	unsigned long addr = ksm_test_map(test, at.mm, 1);
+
+	KUNIT_ASSERT_TRUE(test, ksm_test_holds(at.mm, addr, 0));
+	KUNIT_ASSERT_TRUE(test, pte_present(ksm_test_pte_at(at.mm, addr)));
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES);
+}
+
+static void neighbours_of_a_huge_page_share_a_reference(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	unsigned long addr = ksm_test_map(test, at.mm, 2 * HPAGE_PMD_NR);
+	struct folio *folio = NULL;
+	int held = 0, found = 0;
+	unsigned int i;
+
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	clear_bit(MMF_DISABLE_THP, &at.mm->flags);
+	do_madvise(at.mm, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
+	ksm_test_write(test, at.mm, addr, 1);
+	mmap_read_lock(at.mm);
+	ksm_walk_next(&at.run, at.mm, addr);
+	if (at.run.nr)
+		folio = page_folio(at.run.pages[0].page);
+	if (folio && folio_test_large(folio)) {
+		held = folio_ref_count(folio);
+		found = at.run.nr;
+	}
+	/* One goes from hand to hand, until the last lets go. */
+	for (i = 0; i < at.run.nr; i++) {
+		if (found)
+			KUNIT_EXPECT_EQ(test, folio_ref_count(folio), held);
+		ksm_walk_pass_on(&at.run, i);
+	}
+	mmap_read_unlock(at.mm);
+	if (!found)
+		kunit_skip(test, "got no huge page");
+	KUNIT_EXPECT_EQ(test, found, KSM_RUN_PAGES);
+	KUNIT_EXPECT_EQ(test, held, 2);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+#else
+	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
+#endif
+}
+
+static struct kunit_case walk_cases[] = {
+	KUNIT_CASE(every_page_is_found_once),
+	KUNIT_CASE(a_run_is_not_longer_than_its_ptes),
+	KUNIT_CASE(what_is_not_offered_is_not_found),
+	KUNIT_CASE(a_run_that_is_cut_lets_go_of_the_rest),
+	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_found),
+	KUNIT_CASE(P7_a_swap_entry_is_not_taken_for_a_page),
+	KUNIT_CASE(P8_a_special_pte_is_passed_over),
+	KUNIT_CASE(P8_the_zero_page_is_passed_over),
+	KUNIT_CASE(neighbours_of_a_huge_page_share_a_reference),
+	{ }
+};
+
+static struct kunit_suite walk_suite = {
+	.name = "ksm_walk",
+	.init = init,
+	.test_cases = walk_cases,
+};
+
+kunit_test_suite(walk_suite);
