@@ -25,6 +25,7 @@ void ksm_test_drop(void *node);
 struct mm_struct *ksm_test_mm(struct kunit *test);
 struct mm_struct *ksm_test_fork(struct kunit *test, struct mm_struct *parent);
 void ksm_test_exit(struct kunit *test, struct mm_struct *mm);
+void ksm_test_exit_async(struct kunit *test, struct mm_struct *mm);
 void ksm_test_enter(struct kunit *test, struct mm_struct *mm);
 unsigned long ksm_test_map(struct kunit *test, struct mm_struct *mm, unsigned int pages);
 void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr,

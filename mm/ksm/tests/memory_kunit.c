@@ -54,6 +54,44 @@ static bool merge_without_memory(struct kunit *test, struct mm_struct *mm, unsig
 	return failed;
 }
 
+/* Another page of a content that is kept; in its merge the nth allocation fails. */
+static bool join_without_memory(struct kunit *test, struct mm_struct *mm, unsigned int nth)
+{
+	unsigned long sharing = ksm_counts.sharing, addr = ksm_test_map(test, mm, 1);
+	bool failed;
+	int match;
+
+	ksm_test_write(test, mm, addr, 1);
+	ksm_test_fail_alloc(test, nth);
+	match = ksm_test_match(mm, addr);
+	failed = ksm_test_alloc_failed();
+	KUNIT_EXPECT_EQ(test, is_merged(mm, addr), match == KSM_MATCH_MERGED);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, sharing + (match == KSM_MATCH_MERGED));
+	if (match != KSM_MATCH_MERGED) {
+		KUNIT_EXPECT_TRUE(test, failed);
+		KUNIT_EXPECT_EQ(test, match, KSM_MATCH_FAILED);
+		KUNIT_EXPECT_EQ(test, ksm_test_match(mm, addr), KSM_MATCH_MERGED);
+	}
+	return failed;
+}
+
+static void P44_without_memory_nobody_joins(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 2);
+	unsigned int nth = 1;
+
+	ksm_test_write(test, mm, addr, 1);
+	ksm_test_write(test, mm, addr + PAGE_SIZE, 1);
+	ksm_test_merge_pair(test, mm, addr, addr + PAGE_SIZE);
+	while (nth < MANY && join_without_memory(test, mm, nth))
+		nth++;
+	KUNIT_EXPECT_GT(test, nth, 1);
+	KUNIT_EXPECT_LT(test, nth, MANY);
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, nth + 1);
+}
+
 static void P44_without_memory_nothing_is_published(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
@@ -128,6 +166,7 @@ static void what_cannot_be_registered_is_not_offered(struct kunit *test)
 
 static struct kunit_case memory_cases[] = {
 	KUNIT_CASE(P44_without_memory_nothing_is_published),
+	KUNIT_CASE(P44_without_memory_nobody_joins),
 	KUNIT_CASE(P39_a_child_without_memory_keeps_what_it_has),
 	KUNIT_CASE(what_cannot_be_registered_is_not_offered),
 	{ }

@@ -83,6 +83,17 @@ void ksm_test_exit(struct kunit *test, struct mm_struct *mm)
 }
 
 /**
+ * ksm_test_exit_async() - let another thread take an mm to its end
+ * @test: the test
+ * @mm: the mm, which nobody uses any more
+ */
+void ksm_test_exit_async(struct kunit *test, struct mm_struct *mm)
+{
+	kunit_remove_action(test, end_mm, mm);
+	mmput_async(mm);
+}
+
+/**
  * ksm_test_enter() - register an mm
  * @test: the test
  * @mm: the mm
@@ -256,12 +267,15 @@ pte_t ksm_test_device_entry(struct kunit *test, pte_t pte)
  */
 pte_t ksm_test_swap_entry(struct kunit *test, pte_t pte)
 {
-	unsigned int shift;
+	unsigned long pfn = pte_pfn(pte), offset;
+	unsigned int i;
 	pte_t entry;
 
-	for (shift = 0; shift < PAGE_SHIFT; shift++) {
-		entry = swp_entry_to_pte(swp_entry(0, pte_pfn(pte) << shift));
-		if (pte_pfn(entry) == pte_pfn(pte) && !pte_present(entry))
+	/* Somewhere in the offset is the pfn; below it are zeros, or ones. */
+	for (i = 0; i < 2 * PAGE_SHIFT; i++) {
+		offset = pfn << i / 2 | (i % 2 ? BIT(i / 2) - 1 : 0);
+		entry = swp_entry_to_pte(swp_entry(0, offset));
+		if (pte_pfn(entry) == pfn && !pte_present(entry) && !pte_special(entry))
 			return entry;
 	}
 	kunit_skip(test, "no swap entry looks like a page here");
