@@ -86,6 +86,23 @@ static void others_join_a_ksm_page(struct kunit *test)
 	expect_merged(test, mm, at, 4);
 }
 
+static void P3_a_page_that_others_join_is_dirty(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long at[] = { new_page(test, mm, 1), new_page(test, mm, 1) };
+	unsigned long c = new_page(test, mm, 1);
+	struct folio *folio;
+
+	ksm_test_merge_pair(test, mm, at[0], at[1]);
+	folio = ksm_test_folio_at(mm, at[0]);
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+	/* As MADV_FREE leaves it while it has one mapping. */
+	folio_clear_dirty(folio);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_MERGED);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, c), folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+}
+
 static void pages_of_two_mms_become_one(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
@@ -301,6 +318,7 @@ static void P47_a_freed_page_is_not_in_the_way(struct kunit *test)
 static struct kunit_case match_cases[] = {
 	KUNIT_CASE(two_equal_pages_become_one),
 	KUNIT_CASE(others_join_a_ksm_page),
+	KUNIT_CASE(P3_a_page_that_others_join_is_dirty),
 	KUNIT_CASE(pages_of_two_mms_become_one),
 	KUNIT_CASE(P18_a_write_concerns_nobody_else),
 	KUNIT_CASE(a_volatile_page_joins_but_does_not_wait),

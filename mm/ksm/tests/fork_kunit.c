@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Pages shared by fork: who maps them is found, whoever has left. */
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "../forget.h"
+#include "../match.h"
+#include "../mms.h"
+#include "../node.h"
+#include "../record.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Two merged pages, and their child. */
+static struct {
+	struct mm_struct	*mm, *child;
+	unsigned long		a, b;
+	struct folio		*folio;
+} at;
+
+static int init(struct kunit *test)
+{
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.a = ksm_test_map(test, at.mm, 2);
+	at.b = at.a + PAGE_SIZE;
+	ksm_test_write(test, at.mm, at.a, 1);
+	ksm_test_write(test, at.mm, at.b, 1);
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	at.folio = ksm_test_folio_at(at.mm, at.a);
+	at.child = ksm_test_fork(test, at.mm);
+	return 0;
+}
+
+static struct ksm_item *item_at(struct mm_struct *mm, unsigned long addr)
+{
+	return ksm_record_item(ksm_record_load(ksm_mms_find(mm), addr >> PAGE_SHIFT));
+}
+
+static void forget(struct mm_struct *mm, unsigned long addr)
+{
+	struct ksm_mm *km = ksm_test_lock(mm);
+
+	ksm_forget_page(km, addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+	ksm_test_unlock(mm);
+}
+
+/* Unmap a page, and let the scan notice. */
+static void give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr)
+{
+	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, PAGE_SIZE, MADV_DONTNEED), 0);
+	forget(mm, addr);
+}
+
+/* All mappings are found: migration unmaps the page, and maps it again. */
+static void expect_found(struct kunit *test, int mappings)
+{
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "needs CONFIG_MIGRATION");
+	KUNIT_EXPECT_EQ(test, folio_mapcount(at.folio), mappings);
+	folio_get(at.folio);
+	folio_lock(at.folio);
+	try_to_migrate(at.folio, 0);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(at.folio), 0);
+	remove_migration_ptes(at.folio, at.folio, 0);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(at.folio), mappings);
+	folio_unlock(at.folio);
+	folio_put(at.folio);
+}
+
+static void P51_an_item_says_its_address_and_no_more(struct kunit *test)
+{
+	unsigned long c = ksm_test_map(test, at.mm, 1);
+
+	ksm_test_write(test, at.mm, c, 2);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, c), KSM_MATCH_WAITING);
+	/* Merged, a candidate, an orphan: it is the address in all of them. */
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, at.a)), at.a);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, at.b)), at.b);
+	KUNIT_EXPECT_EQ(test, item_at(at.mm, c)->kind, KSM_ITEM_CANDIDATE);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, c)), c);
+	folio_lock(at.folio);
+	KUNIT_EXPECT_TRUE(test, ksm_node_unlink(item_at(at.mm, at.b), NULL));
+	folio_unlock(at.folio);
+	KUNIT_EXPECT_EQ(test, item_at(at.mm, at.b)->kind, KSM_ITEM_ORPHAN);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, at.b)), at.b);
+}
+
+static void P53_an_item_outlives_its_vma(struct kunit *test)
+{
+	struct anon_vma *anon_vma = item_at(at.mm, at.a)->anon_vma;
+
+	/* The child's is another; the parent's is held by the item alone now. */
+	ksm_test_unmap(at.mm, at.a, 2);
+	KUNIT_EXPECT_GE(test, atomic_read(&anon_vma->refcount), 2);
+	expect_found(test, 2);
+	ksm_test_unmap(at.child, at.a, 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&anon_vma->refcount), 2);
+	forget(at.mm, at.a);
+	KUNIT_EXPECT_EQ(test, atomic_read(&anon_vma->refcount), 1);
+}
+
+static void P86_who_leaves_leaves_the_way_to_his_child(struct kunit *test)
+{
+	expect_found(test, 4);
+	give_up(test, at.mm, at.a);
+	expect_found(test, 3);
+	/* The VMA, and all that was known of it. */
+	ksm_test_unmap(at.mm, at.a, 2);
+	forget(at.mm, at.b);
+	KUNIT_EXPECT_NULL(test, item_at(at.mm, at.b));
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 0);
+	expect_found(test, 2);
+	ksm_test_exit(test, at.mm);
+	expect_found(test, 2);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.child, at.a, 1));
+}
+
+static struct kunit_case fork_cases[] = {
+	KUNIT_CASE(P51_an_item_says_its_address_and_no_more),
+	KUNIT_CASE(P53_an_item_outlives_its_vma),
+	KUNIT_CASE(P86_who_leaves_leaves_the_way_to_his_child),
+	{ }
+};
+
+static struct kunit_suite fork_suite = {
+	.name = "ksm_fork",
+	.init = init,
+	.test_cases = fork_cases,
+};
+
+kunit_test_suite(fork_suite);
