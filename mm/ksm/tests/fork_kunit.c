@@ -121,9 +121,30 @@ static void P86_who_leaves_leaves_the_way_to_his_child(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.child, at.a, 1));
 }
 
+static void P86_a_way_that_has_ended_is_no_reason_to_drop_another(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long c = ksm_test_map(test, mm, 1);
+
+	/* Two anchors, by which the child is found; then the child goes. */
+	give_up(test, at.mm, at.a);
+	give_up(test, at.mm, at.b);
+	ksm_test_write(test, mm, c, 1);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_MERGED);
+	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(mm, c), at.folio);
+	expect_found(test, 3);
+	do_madvise(at.child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
+	/* Another child of another parent, who leaves: only his item leads there. */
+	ksm_test_fork(test, mm);
+	expect_found(test, 2);
+	give_up(test, mm, c);
+	expect_found(test, 1);
+}
+
 static struct kunit_case fork_cases[] = {
 	KUNIT_CASE(P51_an_item_says_its_address_and_no_more),
 	KUNIT_CASE(P53_an_item_outlives_its_vma),
+	KUNIT_CASE(P86_a_way_that_has_ended_is_no_reason_to_drop_another),
 	KUNIT_CASE(P86_who_leaves_leaves_the_way_to_his_child),
 	{ }
 };
