@@ -17,6 +17,7 @@ linux=$build/linux
 kernel=${KERNEL:-$build/x86-debug/arch/x86/boot/bzImage}
 skip_list=$top/scripts/base-tests.skip
 knob_list=$top/scripts/base-tests.knobs
+guests_list=$top/scripts/suites.guests
 # the base's own kernel has what its tests need
 case $kernel in */x86-base*) skip_list=/dev/null knob_list=/dev/null ;; esac
 # What merges most, for the order by content; all of it in one guest.
@@ -101,13 +102,17 @@ show()
 	tail -n "$2" "$1" | tr -d '\r' | sed 's/^/  | /'
 }
 
+# What a suite wants of its guest beyond the common: MiB, and kernel parameters.
+memory_of() { awk -v suite="$1" '$1 == suite { mib = $2 } END { print mib ? mib : 1024 }' "$guests_list"; }
+parameters_of() { sed -n "s/^$1 *[0-9]* *//p" "$guests_list"; }
+
 # guest SUITE SECONDS [PARAMETERS]: boot, run the suite's lines of the list, read its output
 guest()
 {
 	status=0
 	guest_watch &
 	watcher=$!
-	"$top/scripts/boot.sh" -k "$kernel" -i "$out/initramfs.cpio.gz" -t "$2" -m 1024 \
+	"$top/scripts/boot.sh" -k "$kernel" -i "$out/initramfs.cpio.gz" -t "$2" -m "$(memory_of "$1")" \
 		-a "suite=$1 ${3:-}" -s "$out/$1.console" -r "$log" > "$out/$1.boot" 2>&1 || status=$?
 	kill $watcher 2> /dev/null || :
 	wait $watcher 2> /dev/null || :
@@ -268,8 +273,7 @@ if [ -n "$guests" ]; then
 		"$build"/tests/ksm_*tests "$build"/tests-base/base_ksm_*tests
 fi
 for name in $guests; do
-	parameters=''
-	[ "$name" != collisions ] || parameters='ksm.hash_mask=1'
+	parameters=$(parameters_of "$name")
 	if [ "$name" = kunit ]; then
 		parameters='kunit.enable=1'
 		case $name in *"$T"*) ;; *) parameters="$parameters kunit.filter_glob=*.*$T*" ;; esac
