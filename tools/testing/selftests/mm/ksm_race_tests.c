@@ -2,6 +2,7 @@
 /*
  * Races that are rare, with one side held up in the middle (ksm_slow.h).
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -67,8 +68,100 @@ static void P41_registering_while_the_last_one_leaves_wakes_ksmd(void)
 	ksm_slow_test(register_while_the_last_leaves);
 }
 
+/*
+ * A thread that write-protects two pages, of two page tables, and flushes the TLB at
+ * the end.  It is slow where it goes from the first to the second.
+ */
+struct protector {
+	int	uffd;
+	char	*pages;
+	pid_t	tid;	/* set when it is about to begin */
+	bool	go;
+};
+
+static void *protect_and_release(void *arg)
+{
+	struct protector *this = arg;
+
+	ksm_stay_on_cpu(0, 0);
+	__atomic_store_n(&this->tid, gettid(), __ATOMIC_SEQ_CST);
+	while (!__atomic_load_n(&this->go, __ATOMIC_SEQ_CST))
+		ksm_nap();
+	ksm_uffd_wp(this->uffd, this->pages, 2, true);
+	ksm_slow_end();
+	/* By now the other thread may wait for that. */
+	ksm_uffd_wp(this->uffd, this->pages, 2, false);
+	return NULL;
+}
+
+static pthread_t start_protector(struct protector *this, char *pages)
+{
+	pthread_t thread;
+
+	*this = (struct protector) { .uffd = ksm_uffd_open(), .pages = pages };
+	ksm_uffd_wp_register(this->uffd, pages, 2);
+	ksm_check(!pthread_create(&thread, NULL, protect_and_release, this), "no thread");
+	ksm_await(__atomic_load_n(&this->tid, __ATOMIC_SEQ_CST), 5, "the thread does not start");
+	return thread;
+}
+
+/* The last page of one page table and the first of the next. */
+static char *map_two_pages(void)
+{
+	size_t table = psize() / sizeof(void *) * psize();
+	char *mem = ksm_map(2 * table / psize());
+	char *pages = (char *)(((uintptr_t)mem + table) / table * table) - psize();
+
+	ksm_fill_unique(pages, 2, 4);
+	ksm_mergeable(pages, 2);
+	return pages;
+}
+
+/*
+ * Nothing but this process and kernel threads may run on the second CPU from the first
+ * write to the second, or its TLB entry is gone.
+ */
+static void write_by_an_old_TLB_entry(struct ksm_kid *parent, void *arg)
+{
+	struct protector protector;
+	struct ksm_sharer other;
+	pthread_t thread;
+	char *page;
+
+	ksm_stay_on_cpu(0, 1);
+	ksm_stay_on_cpu(ksm_find_ksmd(), 1);
+	/* Seen first in each round, so that our page becomes the KSM page. */
+	ksm_sharers_start(&other, 1, 1, 3);
+	page = map_two_pages();
+	thread = start_protector(&protector, page);
+	ksm_run();
+	ksm_wait_scans(4);
+	ksm_stop();
+
+	ksm_slow_begin("lock_acquire", protector.tid, "ptlock*", HELD_MS);
+	__atomic_store_n(&protector.go, true, __ATOMIC_SEQ_CST);
+	ksm_fill_page(page, 3);
+	while (!ksm_uffd_wp_is_set(page))
+		;
+	ksm_run();
+	usleep(HELD_MS * 1000 / 2);
+	ksm_fill_page(page, 5);
+	pthread_join(thread, NULL);
+
+	ksm_verify_equal(page, 1, 5);
+	ksm_sharer_do(&other, KSM_VERIFY, 3);
+	ksm_sharers_end(&other, 1);
+}
+
+/* P4: a PTE that looks read-only may be written through until the TLB is flushed. */
+static void P4_a_flush_that_another_thread_owes(void)
+{
+	ksm_slow_test(write_by_an_old_TLB_entry);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(P41_registering_while_the_last_one_leaves_wakes_ksmd),
+	KSM_TEST(P4_a_flush_that_another_thread_owes),
 };
 
 int main(int argc, char **argv)
