@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Accounts of others that merging must leave right: swap slots, locked memory, and
+ * who pays when an unmerge runs out of memory.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "ksm_util.h"
+
+#define PAGES	256
+
+static void fold_counters(void)
+{
+	char text[16];
+
+	ksm_read_text("/proc/sys/vm/stat_refresh", text, sizeof(text));
+}
+
+static void read_back_into_the_swap_cache(char *mem, u64 seed)
+{
+	ksm_swap_out(mem, PAGES);
+	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_WILLNEED));
+	ksm_verify_equal(mem, PAGES, seed);
+	fold_counters();
+}
+
+/* P11: the page that is replaced is nobody's any more, nor is its place in swap. */
+static void P11_the_swap_slots_of_replaced_pages_are_freed(void)
+{
+	long cached, free;
+	char *mem;
+
+	ksm_need_swap();
+	ksm_cgroup_enter("slots");
+	mem = ksm_map_equal(PAGES, 1);
+	read_back_into_the_swap_cache(mem, 1);
+	cached = ksm_vmstat("nr_swapcached");
+	free = ksm_free_swap_kib();
+	if (cached < PAGES / 2)
+		ksm_skip("%ld pages only are in the swap cache", cached);
+	ksm_merge(mem, PAGES);
+	fold_counters();
+	ksm_check(ksm_vmstat("nr_swapcached") <= cached - PAGES / 2,
+		  "%ld pages in the swap cache, there were %ld",
+		  ksm_vmstat("nr_swapcached"), cached);
+	/* Slots go back in bundles of 64. */
+	ksm_check((long)ksm_free_swap_kib() >= free + PAGES / 2 * psize() / 1024,
+		  "%lu KiB of swap are free, there were %ld", ksm_free_swap_kib(), free);
+	ksm_verify_equal(mem, PAGES, 1);
+}
+
+/* No page may be freed while it counts as locked. */
+struct locked {
+	long	pages, freed_locked;
+};
+
+static struct locked count_locked(void)
+{
+	struct locked now;
+
+	fold_counters();
+	now.pages = ksm_vmstat("nr_mlock");
+	now.freed_locked = ksm_vmstat("unevictable_pgs_cleared");
+	return now;
+}
+
+static void check_locked_is_as(const struct locked *before)
+{
+	/* ksmd drains the lists in which pages wait; it needs something to scan. */
+	char *page = ksm_map_unique(1, 8);
+
+	ksm_run();
+	ksm_wait_scans(2);
+	ksm_stop();
+	ksm_unmap(page, 1);
+	ksm_check_eq(count_locked().pages, before->pages);
+	ksm_check_eq(count_locked().freed_locked, before->freed_locked);
+}
+
+static void P42_locked_memory_merges_and_is_unlocked(void)
+{
+	struct locked before = count_locked();
+	char *mem = ksm_map_equal(PAGES, 2);
+
+	ksm_check_sys(mlock(mem, PAGES * psize()));
+	ksm_check(count_locked().pages > before.pages, "mlock() is not counted");
+	ksm_merge(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, 2);
+	ksm_check_sys(munlock(mem, PAGES * psize()));
+	check_locked_is_as(&before);
+
+	/* Locked when merged already; half of it is written, all goes. */
+	ksm_check_sys(mlock(mem, PAGES * psize()));
+	ksm_fill_equal(mem, PAGES / 2, 3);
+	ksm_verify_equal(mem, PAGES / 2, 3);
+	ksm_verify_equal(mem + PAGES / 2 * psize(), PAGES / 2, 2);
+	ksm_unmap(mem, PAGES);
+	check_locked_is_as(&before);
+}
+
+static void lock_and_merge(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_map_equal(PAGES, 4);
+
+	ksm_check_sys(mlock(mem, PAGES * psize()));
+	ksm_merge(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, 4);
+	ksm_kid_send(parent, 0);
+	ksm_kid_recv(parent);
+}
+
+static void P42_exit_with_locked_memory_that_merged(void)
+{
+	struct locked before = count_locked();
+	struct ksm_kid kid;
+
+	ksm_kid_start(&kid, lock_and_merge, NULL);
+	ksm_kid_recv(&kid);
+	ksm_check_eq(count_locked().freed_locked, before.freed_locked);
+	ksm_kid_kill(&kid, SIGKILL);
+	check_locked_is_as(&before);
+}
+
+static void P42_unmerging_locked_memory(void)
+{
+	struct locked before = count_locked();
+	char *mem = ksm_map_equal(PAGES, 5);
+
+	ksm_check_sys(mlock(mem, PAGES * psize()));
+	ksm_merge(mem, PAGES);
+	ksm_unmergeable(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, 5);
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), 0);
+	ksm_unmap(mem, PAGES);
+	check_locked_is_as(&before);
+}
+
+/* 24 MiB in very few pages, for as long as the test wants. */
+#define MERGED	(24UL << 20)
+
+static void have_much_merged(struct ksm_kid *parent, void *arg)
+{
+	size_t pages = MERGED / psize();
+	char *mem = ksm_map_equal(pages, 6);
+
+	ksm_merge(mem, pages);
+	ksm_kid_send(parent, 0);
+	if (arg) {
+		/* Told to go on: unmerge it oneself. */
+		ksm_kid_recv(parent);
+		ksm_knob_write("run", "2");
+	}
+	ksm_kid_recv(parent);
+	ksm_verify_equal(mem, pages, 6);
+}
+
+static void write_2(struct ksm_kid *parent, void *arg)
+{
+	ksm_knob_write("run", "2");
+}
+
+static void limit_memory(void)
+{
+	ksm_cgroup_write("memory.swap.max", "0");
+	ksm_cgroup_write("memory.max", "16M");
+}
+
+static void check_killed(struct ksm_kid *kid)
+{
+	int status;
+
+	ksm_check(ksm_kid_gone(kid, 40, &status), "who wrote 2 to run is not dead after 40 s");
+	ksm_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		  "24 MiB fitted into 16: status 0x%x", status);
+}
+
+/* KSM works on, after an unmerge that ended half-way. */
+static void check_usable(void)
+{
+	char *mem = ksm_map_equal(PAGES, 7);
+
+	ksm_merge(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, 7);
+	ksm_unmerge_all();
+	ksm_check_eq(ksm_knob_get("pages_shared"), 0);
+	ksm_check_eq(ksm_knob_get("pages_sharing"), 0);
+	ksm_verify_equal(mem, PAGES, 7);
+}
+
+/* P30: who unmerges everything is killed for his own memory's sake, and can exit. */
+static void P30_OOM_kills_the_task_that_unmerges_itself(void)
+{
+	struct ksm_kid kid;
+
+	ksm_cgroup_enter("unmerger");
+	ksm_kid_start(&kid, have_much_merged, &kid);
+	ksm_kid_recv(&kid);
+	limit_memory();
+	ksm_kid_send(&kid, 0);
+	check_killed(&kid);
+	check_usable();
+}
+
+/* P31: others pay nothing for the memory that an unmerge takes. */
+static void P31_OOM_kills_who_unmerges_and_no_innocent(void)
+{
+	struct ksm_kid innocent, writer;
+
+	ksm_cgroup_enter("origin");
+	ksm_kid_start(&innocent, have_much_merged, NULL);
+	ksm_kid_recv(&innocent);
+	limit_memory();
+	ksm_kid_start(&writer, write_2, NULL);
+	check_killed(&writer);
+	ksm_check_eq(ksm_knob_get("run"), 0);
+	ksm_cgroup_write("memory.max", "max");
+	ksm_kid_send(&innocent, 0);
+	ksm_kid_end(&innocent);
+	check_usable();
+}
+
+static const struct ksm_test tests[] = {
+	KSM_TEST(P11_the_swap_slots_of_replaced_pages_are_freed),
+	KSM_TEST(P42_locked_memory_merges_and_is_unlocked),
+	KSM_TEST(P42_exit_with_locked_memory_that_merged),
+	KSM_TEST(P42_unmerging_locked_memory),
+	KSM_TEST(P30_OOM_kills_the_task_that_unmerges_itself),
+	KSM_TEST(P31_OOM_kills_who_unmerges_and_no_innocent),
+};
+
+int main(int argc, char **argv)
+{
+	return ksm_suite_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
