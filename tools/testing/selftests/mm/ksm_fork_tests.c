@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KSM pages that were forked and that ksmd has not visited since: migration and reclaim
+ * must find them all the same, through what is known of those who had them first.
+ */
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "ksm_util.h"
+
+#define PAGES	8
+
+static int other_node(pid_t pid, const void *page)
+{
+	int node[2], status = -EINVAL;
+
+	ksm_two_nodes(node);
+	ksm_check_sys(syscall(SYS_move_pages, pid, 1UL, &page, NULL, &status, 0));
+	return status == node[0] ? node[1] : node[0];
+}
+
+static void obey_orders(struct ksm_kid *parent, void *arg)
+{
+	char *mem = arg;
+	u64 seed;
+
+	while ((seed = ksm_kid_recv(parent))) {
+		ksm_verify_equal(mem, PAGES, seed);
+		ksm_kid_send(parent, seed);
+	}
+}
+
+/* A child that has a child of its own, which gets the next order. */
+static void obey_with_a_child(struct ksm_kid *parent, void *arg)
+{
+	struct ksm_kid kid;
+	u64 seed;
+
+	ksm_kid_start(&kid, obey_orders, arg);
+	ksm_kid_send(parent, kid.pid);
+	do {
+		seed = ksm_kid_recv(parent);
+		ksm_kid_send(&kid, seed);
+		if (!seed)
+			break;
+		ksm_kid_recv_value(&kid, seed);
+		ksm_verify_equal(arg, PAGES, seed);
+		ksm_kid_send(parent, seed);
+	} while (true);
+	ksm_kid_end(&kid);
+}
+
+static void verify_all(struct ksm_kid *kid, const char *mem, u64 seed)
+{
+	ksm_kid_send(kid, seed);
+	ksm_kid_recv_value(kid, seed);
+	ksm_verify_equal(mem, PAGES, seed);
+}
+
+static void P52_a_page_moves_with_children_that_ksmd_never_saw(void)
+{
+	char *mem = ksm_map_equal(PAGES, 1);
+	unsigned long pfn, moved;
+	struct ksm_kid kid;
+	pid_t grandchild;
+	int to;
+
+	ksm_merge(mem, PAGES);
+	to = other_node(0, mem);
+	pfn = ksm_pfn(mem);
+	ksm_kid_start(&kid, obey_with_a_child, mem);
+	grandchild = ksm_kid_recv(&kid);
+	ksm_check_eq(ksm_pfn_of(grandchild, mem), pfn);
+
+	ksm_check_eq(ksm_move_page(0, mem, to), to);
+	moved = ksm_pfn(mem);
+	ksm_check(moved != pfn, "the page did not move");
+	ksm_check_eq(ksm_pfn_of(kid.pid, mem), moved);
+	ksm_check_eq(ksm_pfn_of(grandchild, mem + psize()), moved);
+	verify_all(&kid, mem, 1);
+	ksm_kid_send(&kid, 0);
+	ksm_kid_end(&kid);
+}
+
+static void P52_reclaim_finds_children_that_ksmd_never_saw(void)
+{
+	char *mem;
+	struct ksm_kid kid;
+	pid_t grandchild;
+	size_t i;
+
+	ksm_need_swap();
+	ksm_cgroup_enter("grandchild");
+	mem = ksm_map_equal(PAGES, 2);
+	ksm_merge(mem, PAGES);
+	ksm_kid_start(&kid, obey_with_a_child, mem);
+	grandchild = ksm_kid_recv(&kid);
+	ksm_swap_out(mem, PAGES);
+	for (i = 0; i < PAGES; i++) {
+		ksm_check(!ksm_pfn_of(kid.pid, mem + i * psize()), "the child maps page %zu", i);
+		ksm_check(!ksm_pfn_of(grandchild, mem + i * psize()),
+			  "the grandchild maps page %zu", i);
+	}
+	verify_all(&kid, mem, 2);
+	ksm_kid_send(&kid, 0);
+	ksm_kid_end(&kid);
+}
+
+/* Merge, and live on as a child only, of which ksmd knows nothing. */
+static void merge_and_leave_a_child(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_map_equal(PAGES, 3);
+
+	ksm_merge(mem, PAGES);
+	ksm_kid_send(parent, (uintptr_t)mem);
+	if (ksm_check_sys(fork()))
+		_exit(0);
+	ksm_kid_send(parent, getpid());
+	obey_orders(parent, mem);
+}
+
+/* Until what was known of the dead process has gone, where the kernel does that. */
+static void wait_for_burial(long sharing)
+{
+	u64 end = ksm_now_ms() + 3000;
+
+	while (ksm_knob_get("pages_sharing") >= sharing && ksm_now_ms() < end)
+		ksm_nap();
+}
+
+/* The one process of which KSM knew is gone; the page is not, and can be moved. */
+static void P52_a_child_outlives_the_one_that_merged(void)
+{
+	unsigned long pfn;
+	struct ksm_kid kid;
+	long sharing;
+	int status, to;
+	pid_t child;
+	char *mem;
+
+	ksm_kid_start(&kid, merge_and_leave_a_child, NULL);
+	mem = (char *)(uintptr_t)ksm_kid_recv(&kid);
+	sharing = ksm_knob_get("pages_sharing");
+	child = ksm_kid_recv(&kid);
+	ksm_check_sys(waitpid(kid.pid, &status, 0));
+	wait_for_burial(sharing);
+
+	pfn = ksm_pfn_of(child, mem);
+	to = other_node(child, mem);
+	ksm_check_eq(ksm_move_page(child, mem, to), to);
+	ksm_check(ksm_pfn_of(child, mem) != pfn, "the page did not move");
+	ksm_check_eq(ksm_pfn_of(child, mem + psize()), ksm_pfn_of(child, mem));
+	ksm_kid_send(&kid, 3);
+	ksm_kid_recv_value(&kid, 3);
+	ksm_kid_send(&kid, 0);
+}
+
+static const struct ksm_test tests[] = {
+	KSM_TEST(P52_a_page_moves_with_children_that_ksmd_never_saw),
+	KSM_TEST(P52_reclaim_finds_children_that_ksmd_never_saw),
+	KSM_TEST(P52_a_child_outlives_the_one_that_merged),
+};
+
+int main(int argc, char **argv)
+{
+	return ksm_suite_main(argc, argv, tests, ARRAY_SIZE(tests));
+}
