@@ -8,7 +8,7 @@
 
 #include "ksm_util.h"
 
-#define PAGES	8
+#define PAGES	16
 
 static int other_node(pid_t pid, const void *page)
 {
@@ -155,10 +155,58 @@ static void P52_a_child_outlives_the_one_that_merged(void)
 	ksm_kid_send(&kid, 0);
 }
 
+#define CHURNERS	3
+#define CHURN_MS	8000
+
+/* Have pages merged and swapped out, leave them to a child, and forget them. */
+static void churn(struct ksm_kid *parent, void *arg)
+{
+	u64 end = ksm_now_ms() + CHURN_MS, seed = 0;
+
+	while (ksm_now_ms() < end) {
+		char *mem = ksm_map_equal(PAGES, 10 + seed % 4);
+		struct ksm_kid kid;
+
+		ksm_wait_scans(seed++ % 4);
+		ksm_push_out(mem, PAGES);
+		ksm_kid_start(&kid, obey_orders, mem);
+		if (seed % 3)
+			ksm_verify_equal(mem, PAGES, 10 + (seed - 1) % 4);
+		/* The anon_vma by which the pages were found may go with this. */
+		ksm_unmap(mem, PAGES);
+		ksm_kid_send(&kid, 10 + (seed - 1) % 4);
+		ksm_kid_recv(&kid);
+		ksm_kid_send(&kid, 0);
+		ksm_kid_end(&kid);
+	}
+	ksm_kid_send(parent, seed);
+}
+
+/* P64: who swaps in a page asks for an anon_vma that may be freed at that moment. */
+static void P64_swap_with_forks_and_exits(void)
+{
+	struct ksm_kid kid[CHURNERS];
+	long copies;
+	int i;
+
+	ksm_need_swap();
+	ksm_cgroup_enter("churn");
+	copies = ksm_vmstat("ksm_swpin_copy");
+	ksm_run();
+	for (i = 0; i < CHURNERS; i++)
+		ksm_kid_start(&kid[i], churn, NULL);
+	for (i = 0; i < CHURNERS; i++)
+		ksm_check(ksm_kid_recv(&kid[i]) > 5, "hardly a round in %d ms", CHURN_MS);
+	for (i = 0; i < CHURNERS; i++)
+		ksm_kid_end(&kid[i]);
+	ksm_check(ksm_vmstat("ksm_swpin_copy") > copies, "nothing was copied at swap-in");
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(P52_a_page_moves_with_children_that_ksmd_never_saw),
 	KSM_TEST(P52_reclaim_finds_children_that_ksmd_never_saw),
 	KSM_TEST(P52_a_child_outlives_the_one_that_merged),
+	KSM_TEST(P64_swap_with_forks_and_exits),
 };
 
 int main(int argc, char **argv)
