@@ -155,8 +155,32 @@ static void P52_a_child_outlives_the_one_that_merged(void)
 	ksm_kid_send(&kid, 0);
 }
 
+/*
+ * P64: the first to swap a page in has his anon_vma noted in it, and dies while the page
+ * stays in the swap cache for the other: that anon_vma must not be followed any more.
+ */
+static void P64_the_first_to_swap_in_dies(void)
+{
+	struct ksm_sharer sharers[2];
+	long copies;
+
+	ksm_need_swap();
+	ksm_cgroup_enter("dangling");
+	ksm_sharers_start(sharers, 2, PAGES, 4);
+	ksm_sharers_merge(sharers, 2);
+	ksm_sharers_do(sharers, 2, KSM_SWAP_OUT, 0);
+	ksm_sharer_do(&sharers[0], KSM_VERIFY, 4);
+	ksm_sharers_end(&sharers[0], 1);
+	/* The anon_vma is freed after a grace period, of which nothing tells. */
+	usleep(500000);
+	copies = ksm_vmstat("ksm_swpin_copy");
+	ksm_sharer_do(&sharers[1], KSM_VERIFY, 4);
+	ksm_check(ksm_vmstat("ksm_swpin_copy") > copies, "nothing was copied at swap-in");
+	ksm_sharers_end(&sharers[1], 1);
+}
+
 #define CHURNERS	3
-#define CHURN_MS	8000
+#define CHURN_MS	4000
 
 /* Have pages merged and swapped out, leave them to a child, and forget them. */
 static void churn(struct ksm_kid *parent, void *arg)
@@ -206,6 +230,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P52_a_page_moves_with_children_that_ksmd_never_saw),
 	KSM_TEST(P52_reclaim_finds_children_that_ksmd_never_saw),
 	KSM_TEST(P52_a_child_outlives_the_one_that_merged),
+	KSM_TEST(P64_the_first_to_swap_in_dies),
 	KSM_TEST(P64_swap_with_forks_and_exits),
 };
 
