@@ -235,7 +235,7 @@ static void P37_the_flag_says_who_is_registered(struct kunit *test)
 		scan(NULL);
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES);
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_TRUE(test, ksm_forget_all(at.km, KSM_FORGET_EMPTIED));
+	KUNIT_EXPECT_TRUE(test, ksm_test_forget(at.km));
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_EQ(test, ksm_mms_leave(at.mm), KSM_LEAVE_DONE);
 	expect_registered(test, false);

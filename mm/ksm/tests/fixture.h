@@ -43,6 +43,7 @@ void ksm_test_change_pte(struct mm_struct *mm, unsigned long addr,
 /* An address space under the locks of a batch; no assertion in between. */
 struct ksm_mm *ksm_test_lock(struct mm_struct *mm);
 void ksm_test_unlock(struct mm_struct *mm);
+bool ksm_test_forget(struct ksm_mm *km);
 bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long addr);
 
 /* What a scan does with a page whose hash held. */

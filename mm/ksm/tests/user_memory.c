@@ -25,13 +25,26 @@
 /* ------------------------------------------------------------------------ */
 /* Life of an mm.                                                           */
 
+/**
+ * ksm_test_forget() - forget all that is known of an mm
+ * @km: the mm, with no KSM page mapped any more
+ *
+ * Return: true if nothing is known of it then.
+ */
+bool ksm_test_forget(struct ksm_mm *km)
+{
+	unsigned int most = UINT_MAX;
+	unsigned long first = 0;
+
+	return ksm_forget_range(km, &first, ULONG_MAX, KSM_FORGET_EMPTIED, &most) &&
+	       xa_empty(&km->records);
+}
+
 /* Unmap all and forget it, so that no burial runs into the next test. */
 static void end_mm(void *data)
 {
 	struct mm_struct *mm = data;
 	struct vm_area_struct *vma;
-	unsigned int most = UINT_MAX;
-	unsigned long first = 0;
 	struct ksm_mm *km;
 
 	kthread_use_mm(mm);
@@ -44,7 +57,7 @@ static void end_mm(void *data)
 
 	km = ksm_test_lock(mm);
 	if (km)
-		ksm_forget_range(km, &first, ULONG_MAX, KSM_FORGET_EMPTIED, &most);
+		ksm_test_forget(km);
 	ksm_test_unlock(mm);
 	mmput(mm);
 }
