@@ -3,6 +3,7 @@
  * KSM pages that were forked and that ksmd has not visited since: migration and reclaim
  * must find them all the same, through what is known of those who had them first.
  */
+#include <sched.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -226,12 +227,64 @@ static void P64_swap_with_forks_and_exits(void)
 	ksm_check(ksm_vmstat("ksm_swpin_copy") > copies, "nothing was copied at swap-in");
 }
 
+/* What waits in this CPU's batches gets to its place on the LRU. */
+static void drain_batches(void)
+{
+	char *page = ksm_map(1);
+
+	*page = 1;
+	ksm_check_sys(madvise(page, psize(), MADV_PAGEOUT));
+	ksm_unmap(page, 1);
+}
+
+static void free_lazily(struct ksm_kid *parent, void *mem)
+{
+	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_FREE));
+	drain_batches();
+}
+
+/* A child gives its pages up; the parent did not. */
+static void survive_a_child_that_frees(char *mem, u64 seed)
+{
+	struct ksm_kid kid;
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	ksm_check_sys(sched_setaffinity(0, sizeof(one), &one));
+	ksm_kid_start(&kid, free_lazily, mem);
+	ksm_kid_end(&kid);
+	ksm_push_out(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, seed);
+}
+
+static void unmerged_pages_survive_MADV_FREE_by_a_child(void)
+{
+	char *mem = ksm_map_equal(PAGES, 7);
+
+	ksm_merge(mem, PAGES);
+	ksm_unmergeable(mem, PAGES);
+	survive_a_child_that_frees(mem, 7);
+}
+
+static void pages_back_from_swap_survive_MADV_FREE_by_a_child(void)
+{
+	char *mem = ksm_map_equal(PAGES, 8);
+
+	ksm_need_swap();
+	ksm_swap_out(mem, PAGES);
+	ksm_verify_equal(mem, PAGES, 8);
+	survive_a_child_that_frees(mem, 8);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(P52_a_page_moves_with_children_that_ksmd_never_saw),
 	KSM_TEST(P52_reclaim_finds_children_that_ksmd_never_saw),
 	KSM_TEST(P52_a_child_outlives_the_one_that_merged),
 	KSM_TEST(P64_the_first_to_swap_in_dies),
 	KSM_TEST(P64_swap_with_forks_and_exits),
+	KSM_TEST(unmerged_pages_survive_MADV_FREE_by_a_child),
+	KSM_TEST(pages_back_from_swap_survive_MADV_FREE_by_a_child),
 };
 
 int main(int argc, char **argv)
