@@ -14,15 +14,17 @@
 #include "ksm_worker_ops.h"
 
 #define POOL		16
+#define HAMMER_PAGES	3
+#define HAMMER_BLOWS	200
 
 const char * const worker_op_names[NR_WORKER_OPS] = {
 	[OP_WRITE] = "write", [OP_WRITE_REMOTE] = "vm_writev", [OP_WRITE_SYSCALL] = "read",
-	[OP_VERIFY] = "verify", [OP_DISCARD] = "dontneed", [OP_FREE] = "madvfree",
-	[OP_MAP_ANEW] = "mmap", [OP_UNMERGE] = "unmerge", [OP_OFFER] = "offer",
-	[OP_MOVE] = "mremap", [OP_EXCHANGE] = "exchange", [OP_PROTECT] = "mprotect",
-	[OP_PAGE_OUT] = "pageout", [OP_HUGE] = "huge", [OP_LOCK] = "mlock",
-	[OP_PIN] = "pin", [OP_MIGRATE] = "migrate", [OP_PRCTL] = "prctl",
-	[OP_FORK] = "fork", [OP_EXEC] = "exec",
+	[OP_HAMMER] = "hammer", [OP_VERIFY] = "verify", [OP_DISCARD] = "dontneed",
+	[OP_FREE] = "madvfree", [OP_MAP_ANEW] = "mmap", [OP_UNMERGE] = "unmerge",
+	[OP_OFFER] = "offer", [OP_MOVE] = "mremap", [OP_EXCHANGE] = "exchange",
+	[OP_PROTECT] = "mprotect", [OP_PAGE_OUT] = "pageout", [OP_HUGE] = "huge",
+	[OP_LOCK] = "mlock", [OP_PIN] = "pin", [OP_MIGRATE] = "migrate",
+	[OP_PRCTL] = "prctl", [OP_FORK] = "fork", [OP_EXEC] = "exec",
 };
 
 static u64 new_seed(struct task *task)
@@ -84,6 +86,28 @@ static void write_pages(struct task *task, put_fn put)
 	fill_range(task, &range, put, seed);
 	if (!worker_draw(task, 4))
 		worker_verify_range(task, &range);
+	worker_release(task, &range);
+}
+
+/*
+ * The same few pages again and again, with the same few contents, so that a merge
+ * is sure to meet a write: of this thread to its own region, of both to the common
+ * one, where whoever writes has but half of each page.
+ */
+static void hammer(struct task *task)
+{
+	struct range range = worker_choose(task, worker_any_region(task), false);
+	unsigned int blow;
+
+	range.first %= HAMMER_PAGES;
+	if (range.pages > HAMMER_PAGES)
+		range.pages = HAMMER_PAGES;
+	for (blow = 0; blow < HAMMER_BLOWS; blow++) {
+		u64 seed[2] = { 1 + blow % 2, 1 + blow % 3 };
+
+		fill_range(task, &range, put_by_storing, seed);
+		worker_verify_range(task, &range);
+	}
 	worker_release(task, &range);
 }
 
@@ -312,6 +336,9 @@ void worker_do(struct task *task, enum worker_op op)
 		break;
 	case OP_WRITE_SYSCALL:
 		write_pages(task, put_by_syscall);
+		break;
+	case OP_HAMMER:
+		hammer(task);
 		break;
 	default:
 		/* Some of these need no exclusion, and are better without. */
