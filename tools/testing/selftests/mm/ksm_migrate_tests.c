@@ -178,7 +178,7 @@ static void resume(struct ksm_kid *kid)
 }
 
 /* P22: a KSM page behind a migration entry is a KSM page, too. */
-static void P22_unmerging_while_pages_move(void)
+static void P20_P22_unmerging_while_pages_move(void)
 {
 	struct mover mover = { .pid = getpid(), .mem = ksm_map_unique(BATCH, 6) };
 	char *mem = ksm_map_unique(BATCH, 6);
@@ -463,7 +463,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P54_move_pages_takes_all_mappings_along),
 	KSM_TEST(P54_migrate_pages_of_a_process),
 	KSM_TEST(mbind_keeps_content),
-	KSM_TEST(P22_unmerging_while_pages_move),
+	KSM_TEST(P20_P22_unmerging_while_pages_move),
 	KSM_TEST(P54_moving_while_pages_merge),
 	KSM_TEST(P86_a_page_that_the_parent_still_maps_can_move),
 	KSM_TEST(compaction_moves_KSM_pages),
