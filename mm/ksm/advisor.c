@@ -22,6 +22,9 @@
 /* Leaf: who sets pages_to_scan. */
 static DEFINE_MUTEX(ksm_advisor_lock);
 
+/* The running round began with another number of pages (ksm_advisor_lock). */
+static bool changed;
+
 /* ksmd's alone: when the running round began, and ksmd's CPU time then. */
 static struct {
 	bool	valid;
@@ -37,14 +40,14 @@ static void advise(u64 wall, u64 cpu)
 		.cpu	= cpu,
 	};
 	struct ksm_policy_goal goal = {
-		.max_cpu	= ksm_state.advisor_max_cpu,
-		.min_pages	= ksm_state.advisor_min_pages,
-		.max_pages	= ksm_state.advisor_max_pages,
+		.max_cpu	= READ_ONCE(ksm_state.advisor_max_cpu),
+		.min_pages	= READ_ONCE(ksm_state.advisor_min_pages),
+		.max_pages	= READ_ONCE(ksm_state.advisor_max_pages),
 	};
 
 	lockdep_assert_held(&ksm_advisor_lock);
 
-	if (check_mul_overflow(ksm_state.advisor_target, NSEC_PER_SEC, &goal.wall))
+	if (check_mul_overflow(READ_ONCE(ksm_state.advisor_target), NSEC_PER_SEC, &goal.wall))
 		goal.wall = U64_MAX;
 	WRITE_ONCE(ksm_state.pages_to_scan, ksm_policy_advise(&took, &goal));
 	trace_ksm_advisor(div_u64(wall, NSEC_PER_SEC), ksm_state.pages_to_scan,
@@ -63,8 +66,9 @@ void ksm_advisor_round(void)
 	u64 wall = ktime_get_ns(), cpu = task_sched_runtime(current);
 
 	mutex_lock(&ksm_advisor_lock);
-	if (began.valid && ksm_state.advisor_mode == KSM_ADVISOR_SCAN_TIME)
+	if (began.valid && !changed && ksm_state.advisor_mode == KSM_ADVISOR_SCAN_TIME)
 		advise(wall - began.wall, cpu - began.cpu);
+	changed = false;
 	mutex_unlock(&ksm_advisor_lock);
 	began.wall = wall;
 	began.cpu = cpu;
@@ -120,8 +124,10 @@ int ksm_advisor_set_mode(enum ksm_advisor_mode mode)
 	mutex_lock(&ksm_advisor_lock);
 	pages = mode == KSM_ADVISOR_NONE ? KSM_DEFAULT_PAGES_TO_SCAN :
 					   clamp(ksm_state.advisor_min_pages, 1UL, UINT_MAX);
-	if (mode != ksm_state.advisor_mode)
+	if (mode != ksm_state.advisor_mode) {
 		WRITE_ONCE(ksm_state.pages_to_scan, pages);
+		changed = true;
+	}
 	WRITE_ONCE(ksm_state.advisor_mode, mode);
 	mutex_unlock(&ksm_advisor_lock);
 	return 0;

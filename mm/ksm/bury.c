@@ -34,8 +34,10 @@ static unsigned int sweeps_in_vain;
 
 static void sweep_later(void)
 {
-	if (ksm_node_count_idle() && sweeps_in_vain < SWEEPS_IN_VAIN)
-		queue_delayed_work(system_unbound_wq, &sweep_work, HZ << sweeps_in_vain);
+	unsigned int vain = READ_ONCE(sweeps_in_vain);
+
+	if (ksm_node_count_idle() && vain < SWEEPS_IN_VAIN)
+		queue_delayed_work(system_unbound_wq, &sweep_work, HZ << vain);
 }
 
 /* Look at idle nodes again, as long as that ends some. */
@@ -48,7 +50,8 @@ static void sweep(struct work_struct *work)
 		ksm_forget_idle(min(left, NODES_AT_ONCE));
 		mutex_unlock(&ksm_pass_lock);
 	}
-	sweeps_in_vain = ksm_node_count_idle() < before ? 0 : sweeps_in_vain + 1;
+	WRITE_ONCE(sweeps_in_vain, ksm_node_count_idle() < before ? 0 :
+				   READ_ONCE(sweeps_in_vain) + 1);
 	sweep_later();
 }
 
@@ -62,7 +65,7 @@ static void bury(struct work_struct *work)
 		mutex_unlock(&ksm_pass_lock);
 	} while (more);
 
-	sweeps_in_vain = 0;
+	WRITE_ONCE(sweeps_in_vain, 0);
 	sweep_later();
 }
 

@@ -215,8 +215,9 @@ int ksm_forget_meet_swapins(void)
 			return -ERESTARTSYS;
 		if (ksm_hold_peek(node, &folio) != KSM_PEEK_OK)
 			continue;
-		folio_lock(folio);
-		folio_unlock(folio);
+		/* With a signal the lock may not be had; the next turn sees to it. */
+		if (!folio_lock_killable(folio))
+			folio_unlock(folio);
 		folio_put(folio);
 		cond_resched();
 	}
@@ -230,8 +231,7 @@ int ksm_forget_meet_swapins(void)
  */
 static void drop_unmapped(struct ksm_node *node, struct folio *folio)
 {
-	if (!folio_trylock(folio))
-		return;
+	folio_lock(folio);
 	if (ksm_node_of(folio) == node && !node->nr_items && !folio_mapped(folio)) {
 		trace_ksm_remove_ksm_page(node->pfn);
 		ksm_stable_remove(node);

@@ -133,10 +133,11 @@ int ksm_ksmd_set_run(unsigned int run)
 		WRITE_ONCE(ksm_state.run, run);
 		if (run == KSM_RUN_UNMERGE) {
 			err = ksm_unmerge_all();
+			ksm_scan_restart();
 			if (err)
 				WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 			else
-				ksm_scan_restart();
+				WRITE_ONCE(ksm_counts.rounds, 0);
 		}
 	}
 	mutex_unlock(&ksm_pass_lock);

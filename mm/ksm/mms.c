@@ -11,8 +11,8 @@
  *
  * A program that offers memory behind the cursor has the round come to its mm
  * once more before it ends. So a full scan has read all that was offered before
- * it ended, and who waits for two of them knows that equal pages have met. How
- * often a round does that is limited.
+ * it ended, and who waits for two of them knows that equal pages have met, if
+ * they are new or smart_scan is off. How often a round does that is limited.
  *
  * A registration holds the mm_struct (mmgrab), never the address space: who
  * exits must not wait for a scan. A batch therefore announces itself by a use
@@ -237,6 +237,8 @@ struct ksm_mm *ksm_mms_next(void)
 	if (!list_is_last(&cursor, &mms_list)) {
 		km = list_entry(cursor.next, struct ksm_mm, slot.mm_node);
 		list_move(&cursor, &km->slot.mm_node);
+		if (km->turn != turn)
+			km->next = 0;	/* it may have been left half-way */
 		km->turn = turn;
 		km->users++;
 	}

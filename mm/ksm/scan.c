@@ -330,6 +330,8 @@ void ksm_scan_batch(unsigned int pages)
 /**
  * ksm_scan_restart() - forget that a round was under way
  *
+ * An unmerge that fails has emptied mms that it has been through.
+ *
  * Context: Process context. The caller holds ksm_pass_lock.
  */
 void ksm_scan_restart(void)
@@ -337,5 +339,4 @@ void ksm_scan_restart(void)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	WRITE_ONCE(round.active, false);
-	WRITE_ONCE(ksm_counts.rounds, 0);
 }

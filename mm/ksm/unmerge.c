@@ -99,8 +99,11 @@ int ksm_unmerge_all(void)
 	if (err)
 		return err;
 
-	while (ksm_forget_dead())
+	while (ksm_forget_dead()) {
+		if (signal_pending(current))
+			return -ERESTARTSYS;
 		cond_resched();
+	}
 	ksm_forget_nodes();
 	ksm_mms_rewind();
 	return 0;

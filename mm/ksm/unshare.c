@@ -119,6 +119,7 @@ int ksm_unshare_range(struct vm_area_struct *vma, unsigned long *start,
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 
+		search.found = false;
 		ended = walk_page_range_vma(vma, *start, end, ops, &search);
 		if (ended < 0)
 			return ended;

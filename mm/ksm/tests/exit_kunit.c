@@ -33,6 +33,7 @@ static void restart(void *unused)
 {
 	mutex_lock(&ksm_pass_lock);
 	ksm_scan_restart();
+	WRITE_ONCE(ksm_counts.rounds, 0);
 	mutex_unlock(&ksm_pass_lock);
 }
 
