@@ -26,12 +26,12 @@ void __ksm_fork(struct mm_struct *mm);
 int __ksm_execve(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
 
-struct folio *ksm_might_need_to_copy(struct folio *folio,
-				     struct vm_area_struct *vma, unsigned long addr);
-void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
-void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
+struct folio *ksm_might_need_to_copy(struct folio *cached,
+				     struct vm_area_struct *vma, unsigned long at);
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *walk);
+void folio_migrate_ksm(struct folio *dst, struct folio *src);
 void collect_procs_ksm(struct folio *folio, struct page *page,
-		       struct list_head *to_kill, int force_early);
+		       struct list_head *victims, int early);
 
 long ksm_process_profit(struct mm_struct *mm);
 bool ksm_process_mergeable(struct mm_struct *mm);

@@ -70,15 +70,15 @@ static bool walk_item(struct folio *folio, struct ksm_item *item,
 /**
  * ksm_rmap_walk() - visit every mapping of a KSM page
  * @folio: the page
- * @rwc: what to do; its anon_lock is not asked
+ * @walk: what to do; its anon_lock is not asked
  *
  * A mapping may be visited twice where items of several mms lead to it.
  *
- * Context: Process context; sleeps on an anon_vma's lock unless @rwc->try_lock,
+ * Context: Process context; sleeps on an anon_vma's lock unless @walk->try_lock,
  *	    reschedules in any case. The caller holds @folio's lock, by which
  *	    the lists of its node stand still, or says that it does not.
  */
-void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
+void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *walk)
 {
 	struct ksm_node *node = ksm_node_of(folio);
 	struct ksm_item *item;
@@ -88,16 +88,16 @@ void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc)
 	 * one. Without it the lists do not stand still; what such a walk looks
 	 * for, young PTEs, it finds next time.
 	 */
-	if (rwc->unlocked)
+	if (walk->unlocked)
 		return;
 	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
 	if (!node)
 		return;
 	hlist_for_each_entry(item, &node->items, link)
-		if (!walk_item(folio, item, rwc))
+		if (!walk_item(folio, item, walk))
 			return;
 	hlist_for_each_entry(item, &node->anchors, link)
-		if (!walk_item(folio, item, rwc))
+		if (!walk_item(folio, item, walk))
 			return;
 }
 
@@ -132,30 +132,30 @@ static void collect_item(struct ksm_item *item, struct page *page,
 
 /**
  * ksm_rmap_collect() - collect who is to be told that a KSM page has failed
- * @folio: the folio
+ * @failed: the folio
  * @page: its page
- * @to_kill: list to add to; a task gets onto it once
- * @force_early: whether tasks that did not ask for it are told early
+ * @victims: list to add to; a task gets onto it once
+ * @early: whether tasks that did not ask for it are told early
  *
  * Context: Process context; sleeps on an anon_vma's lock. The caller holds
- *	    @folio's lock.
+ *	    @failed's lock.
  */
-void ksm_rmap_collect(struct folio *folio, struct page *page,
-		      struct list_head *to_kill, int force_early)
+void ksm_rmap_collect(struct folio *failed, struct page *page,
+		      struct list_head *victims, int early)
 {
-	struct ksm_node *node = ksm_node_of(folio);
+	struct ksm_node *node = ksm_node_of(failed);
 	struct ksm_item *item;
 
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_FOLIO(!folio_test_locked(failed), failed);
 
 	if (!node)
 		return;
 	hlist_for_each_entry(item, &node->items, link) {
-		collect_item(item, page, to_kill, force_early);
+		collect_item(item, page, victims, early);
 		cond_resched();
 	}
 	hlist_for_each_entry(item, &node->anchors, link) {
-		collect_item(item, page, to_kill, force_early);
+		collect_item(item, page, victims, early);
 		cond_resched();
 	}
 }
@@ -249,30 +249,30 @@ static struct folio *make_copy(struct folio *folio, struct vm_area_struct *vma,
 
 /**
  * ksm_rmap_swapin() - what to map for a page that comes from the swap cache
- * @folio: what was found there
+ * @cached: what was found there
  * @vma: where it is to be mapped
- * @addr: at which address
+ * @at: at which address
  *
- * Context: Process context; may sleep and allocate. The caller holds @folio's
+ * Context: Process context; may sleep and allocate. The caller holds @cached's
  *	    lock, and the mmap lock or @vma's.
- * Return: @folio itself; or a copy, locked, charged, dirty and without any
- *	   mapping; NULL without memory; ERR_PTR(-EHWPOISON) when @folio cannot
+ * Return: @cached itself; or a copy, locked, charged, dirty and without any
+ *	   mapping; NULL without memory; ERR_PTR(-EHWPOISON) when @cached cannot
  *	   be read.
  */
-struct folio *ksm_rmap_swapin(struct folio *folio, struct vm_area_struct *vma,
-			      unsigned long addr)
+struct folio *ksm_rmap_swapin(struct folio *cached, struct vm_area_struct *vma,
+			      unsigned long at)
 {
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_FOLIO(!folio_test_locked(cached), cached);
 
-	if (folio_test_large(folio))
-		return folio;
-	if (folio_test_ksm(folio) ? ksm_fits(folio, vma, addr) :
-				    anon_fits(folio, vma, addr))
-		return folio;
-	if (folio_test_hwpoison(folio))
+	if (folio_test_large(cached))
+		return cached;
+	if (folio_test_ksm(cached) ? ksm_fits(cached, vma, at) :
+				    anon_fits(cached, vma, at))
+		return cached;
+	if (folio_test_hwpoison(cached))
 		return ERR_PTR(-EHWPOISON);
 	/* Not read in, for an I/O error: the fault reports it. */
-	if (!folio_test_uptodate(folio))
-		return folio;
-	return make_copy(folio, vma, addr);
+	if (!folio_test_uptodate(cached))
+		return cached;
+	return make_copy(cached, vma, at);
 }

@@ -5,10 +5,10 @@
 #include <linux/mm.h>
 #include <linux/rmap.h>
 
-void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *rwc);
-void ksm_rmap_collect(struct folio *folio, struct page *page,
-		      struct list_head *to_kill, int force_early);
-struct folio *ksm_rmap_swapin(struct folio *folio, struct vm_area_struct *vma,
-			      unsigned long addr);
+void ksm_rmap_walk(struct folio *folio, struct rmap_walk_control *walk);
+void ksm_rmap_collect(struct folio *failed, struct page *page,
+		      struct list_head *victims, int early);
+struct folio *ksm_rmap_swapin(struct folio *cached, struct vm_area_struct *vma,
+			      unsigned long at);
 
 #endif /* _MM_KSM_RMAP_H */
