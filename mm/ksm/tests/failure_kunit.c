@@ -32,12 +32,9 @@ static int init(struct kunit *test)
 		return err;
 	at.compared = 0;
 	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map(test, at.mm, 3);
+	at.a = ksm_test_map_equal(test, at.mm, 3);
 	at.b = at.a + PAGE_SIZE;
 	at.c = at.b + PAGE_SIZE;
-	ksm_test_write(test, at.mm, at.a, 1);
-	ksm_test_write(test, at.mm, at.b, 1);
-	ksm_test_write(test, at.mm, at.c, 1);
 	return 0;
 }
 

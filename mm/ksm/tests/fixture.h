@@ -28,6 +28,8 @@ void ksm_test_exit(struct kunit *test, struct mm_struct *mm);
 void ksm_test_exit_async(struct kunit *test, struct mm_struct *mm);
 void ksm_test_enter(struct kunit *test, struct mm_struct *mm);
 unsigned long ksm_test_map(struct kunit *test, struct mm_struct *mm, unsigned int pages);
+unsigned long ksm_test_map_equal(struct kunit *test, struct mm_struct *mm,
+				 unsigned int pages);
 void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr,
 		    u64 content);
 bool ksm_test_holds(struct mm_struct *mm, unsigned long addr, u64 content);

@@ -27,10 +27,8 @@ static int init(struct kunit *test)
 	if (err)
 		return err;
 	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map(test, at.mm, 2);
+	at.a = ksm_test_map_equal(test, at.mm, 2);
 	at.b = at.a + PAGE_SIZE;
-	ksm_test_write(test, at.mm, at.a, 1);
-	ksm_test_write(test, at.mm, at.b, 1);
 	ksm_test_merge_pair(test, at.mm, at.a, at.b);
 	at.folio = ksm_test_folio_at(at.mm, at.a);
 	at.child = ksm_test_fork(test, at.mm);

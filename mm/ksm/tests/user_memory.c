@@ -191,6 +191,25 @@ void ksm_test_write(struct kunit *test, struct mm_struct *mm, unsigned long addr
 }
 
 /**
+ * ksm_test_map_equal() - map pages of equal content
+ * @test: the test
+ * @mm: the mm, registered
+ * @pages: their number
+ *
+ * Return: The address of the first.
+ */
+unsigned long ksm_test_map_equal(struct kunit *test, struct mm_struct *mm,
+				 unsigned int pages)
+{
+	unsigned long addr = ksm_test_map(test, mm, pages);
+	unsigned int i;
+
+	for (i = 0; i < pages; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 1);
+	return addr;
+}
+
+/**
  * ksm_test_holds() - read a page as a program does
  * @mm: the mm
  * @addr: address of the page
