@@ -182,29 +182,40 @@ static void P64_the_first_to_swap_in_dies(void)
 
 #define CHURNERS	3
 #define CHURN_MS	4000
+#define CHURN_MS_MOST	60000
+
+/* For a while, and on until a page that another has swapped in was copied. */
+static bool go_on_churning(u64 since, long copies)
+{
+	u64 spent = ksm_now_ms() - since;
+
+	return spent < CHURN_MS ||
+	       (spent < CHURN_MS_MOST && ksm_vmstat("ksm_swpin_copy") == copies);
+}
 
 /* Have pages merged and swapped out, leave them to a child, and forget them. */
 static void churn(struct ksm_kid *parent, void *arg)
 {
-	u64 end = ksm_now_ms() + CHURN_MS, seed = 0;
+	long copies = (long)(intptr_t)arg;
+	u64 since = ksm_now_ms(), rounds;
 
-	while (ksm_now_ms() < end) {
-		char *mem = ksm_map_equal(PAGES, 10 + seed % 4);
+	for (rounds = 0; go_on_churning(since, copies); rounds++) {
+		char *mem = ksm_map_equal(PAGES, 10);
 		struct ksm_kid kid;
 
-		ksm_wait_scans(seed++ % 4);
+		ksm_wait_scans(rounds % 4);
 		ksm_push_out(mem, PAGES);
 		ksm_kid_start(&kid, obey_orders, mem);
-		if (seed % 3)
-			ksm_verify_equal(mem, PAGES, 10 + (seed - 1) % 4);
+		if (rounds % 3)
+			ksm_verify_equal(mem, PAGES, 10);
 		/* The anon_vma by which the pages were found may go with this. */
 		ksm_unmap(mem, PAGES);
-		ksm_kid_send(&kid, 10 + (seed - 1) % 4);
-		ksm_kid_recv(&kid);
+		ksm_kid_send(&kid, 10);
+		ksm_kid_recv_value(&kid, 10);
 		ksm_kid_send(&kid, 0);
 		ksm_kid_end(&kid);
 	}
-	ksm_kid_send(parent, seed);
+	ksm_kid_send(parent, rounds);
 }
 
 /* P64: who swaps in a page asks for an anon_vma that may be freed at that moment. */
@@ -219,7 +230,7 @@ static void P64_swap_with_forks_and_exits(void)
 	copies = ksm_vmstat("ksm_swpin_copy");
 	ksm_run();
 	for (i = 0; i < CHURNERS; i++)
-		ksm_kid_start(&kid[i], churn, NULL);
+		ksm_kid_start(&kid[i], churn, (void *)(intptr_t)copies);
 	for (i = 0; i < CHURNERS; i++)
 		ksm_check(ksm_kid_recv(&kid[i]) > 5, "hardly a round in %d ms", CHURN_MS);
 	for (i = 0; i < CHURNERS; i++)
