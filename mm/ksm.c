@@ -38,7 +38,9 @@
  * there any more, when the range is unmerged, or when its mm is buried
  * (forget.c). Should the page still be mapped by others, who share it by fork
  * and have no item yet, the item stays with the node as an anchor. A node goes
- * when its page is gone; items that are left then become orphans.
+ * when its page is gone; items that are left then become orphans. Where pages do
+ * not merge across NUMA nodes, both trees are many, one for each, and a node
+ * goes to another when its page has moved.
  *
  *
  *		Locks, outermost first
@@ -100,6 +102,7 @@
 #include "ksm/node.h"
 #include "ksm/profit.h"
 #include "ksm/rmap.h"
+#include "ksm/stable_tree.h"
 #include "ksm/state.h"
 #include "ksm/sysfs.h"
 #include "ksm/vma.h"
@@ -330,6 +333,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 void folio_migrate_ksm(struct folio *dst, struct folio *src)
 {
 	ksm_hold_migrate(dst, src);
+	ksm_stable_moved(dst);
 }
 #endif
 

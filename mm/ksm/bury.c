@@ -36,21 +36,21 @@ static void sweep_later(void)
 {
 	unsigned int vain = READ_ONCE(sweeps_in_vain);
 
-	if (ksm_node_count_idle() && vain < SWEEPS_IN_VAIN)
+	if (ksm_node_count_due() && vain < SWEEPS_IN_VAIN)
 		queue_delayed_work(system_unbound_wq, &sweep_work, HZ << vain);
 }
 
 /* Look at idle nodes again, as long as that ends some. */
 static void sweep(struct work_struct *work)
 {
-	unsigned long before = ksm_node_count_idle(), left;
+	unsigned long before = ksm_node_count_due(), left;
 
 	for (left = before; left; left -= min(left, NODES_AT_ONCE)) {
 		ksm_state_take_pass();
-		ksm_forget_idle(min(left, NODES_AT_ONCE));
+		ksm_forget_due(min(left, NODES_AT_ONCE));
 		mutex_unlock(&ksm_pass_lock);
 	}
-	WRITE_ONCE(sweeps_in_vain, ksm_node_count_idle() < before ? 0 :
+	WRITE_ONCE(sweeps_in_vain, ksm_node_count_due() < before ? 0 :
 				   READ_ONCE(sweeps_in_vain) + 1);
 	sweep_later();
 }

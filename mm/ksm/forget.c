@@ -242,22 +242,23 @@ static void drop_unmapped(struct ksm_node *node, struct folio *folio)
 }
 
 /**
- * ksm_forget_idle() - drop nodes that nobody needs
+ * ksm_forget_due() - drop nodes that nobody needs, and see to those astray
  * @most: how many to look at
  *
- * Looks at nodes without items only: an owner's scan drops the item of a page
- * that is gone, and the last item to go makes the node idle.
+ * Looks at nodes without items: an owner's scan drops the item of a page that is
+ * gone, and the last item to go makes the node due. And at those whose page has
+ * moved to where another tree is meant for it.
  *
  * Context: Process context; may sleep. The caller holds ksm_pass_lock.
  */
-void ksm_forget_idle(unsigned long most)
+void ksm_forget_due(unsigned long most)
 {
 	struct ksm_node *node;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	for (most = min(most, ksm_node_count_idle()); most; most--) {
-		node = ksm_node_next_idle();
+	for (most = min(most, ksm_node_count_due()); most; most--) {
+		node = ksm_node_next_due();
 		if (!node)
 			break;
 		ksm_stable_prune(node);
@@ -311,12 +312,10 @@ void ksm_forget_pfns(unsigned long first, unsigned long last)
 
 	for (node = ksm_stable_first(); node; node = next) {
 		next = ksm_stable_next(node);
-		if (node->pfn >= first && node->pfn <= last)
+		if (node->pfn >= first && node->pfn <= last) {
+			ksm_hold_abandon(node);
 			ksm_stable_drop(node);
+		}
 		cond_resched();
-	}
-	while ((node = ksm_stable_find_aside(first, last))) {
-		ksm_hold_abandon(node);
-		ksm_stable_drop(node);	/* ends: it is not aside any more */
 	}
 }

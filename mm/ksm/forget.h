@@ -19,7 +19,7 @@ bool ksm_forget_range(struct ksm_mm *km, unsigned long *first, unsigned long las
 bool ksm_forget_dead(void);
 int ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last);
 int ksm_forget_meet_swapins(void);
-void ksm_forget_idle(unsigned long most);
+void ksm_forget_due(unsigned long most);
 void ksm_forget_nodes(void);
 void ksm_forget_pfns(unsigned long first, unsigned long last);
 

@@ -203,6 +203,33 @@ int ksm_ksmd_set_use_zero_pages(bool use)
 }
 
 /**
+ * ksm_ksmd_set_merge_across_nodes() - say whether pages of two NUMA nodes merge
+ * @across: 1 if they do; 0 if a page's twins are looked for on its own node
+ *
+ * KSM pages that nobody's item maps any more are put where they belong by and by.
+ *
+ * Context: Process context; waits for a batch or an unmerge to end.
+ * Return: 0; -EINVAL; -EBUSY while pages are shared and @across is a change.
+ */
+int ksm_ksmd_set_merge_across_nodes(unsigned long across)
+{
+	int err = 0;
+
+	if (across > 1)
+		return -EINVAL;
+
+	ksm_state_take_pass();
+	if (ksm_state.merge_across_nodes != across) {
+		if (READ_ONCE(ksm_counts.shared))
+			err = -EBUSY;
+		else
+			WRITE_ONCE(ksm_state.merge_across_nodes, across);
+	}
+	mutex_unlock(&ksm_pass_lock);
+	return err;
+}
+
+/**
  * ksm_ksmd_set_max_kernel_pages() - set how many KSM pages there may be
  * @pages: their number; 0 for any
  *

@@ -24,8 +24,8 @@
 
 static struct kmem_cache *node_cache;
 
-static LIST_HEAD(idle_nodes);		/* L */
-static unsigned long nr_idle;		/* L */
+static LIST_HEAD(due_nodes);		/* L */
+static unsigned long nr_due;		/* L */
 
 /* ------------------------------------------------------------------------ */
 /* Life.                                                                    */
@@ -68,7 +68,7 @@ struct ksm_node *ksm_node_alloc(void)
 	node = kmem_cache_zalloc(node_cache, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	if (!node)
 		return NULL;
-	INIT_LIST_HEAD(&node->idle);
+	INIT_LIST_HEAD(&node->due);
 	node->most_anchors = ANCHORS_MIN;
 	atomic_long_inc(&ksm_counts.nodes);
 	return node;
@@ -87,9 +87,9 @@ void ksm_node_free(struct ksm_node *node)
 
 	spin_lock(&ksm_link_lock);
 	WARN_ON_ONCE(node->nr_items || node->place != KSM_NODE_LOOSE);
-	if (!list_empty(&node->idle)) {
-		list_del(&node->idle);
-		WRITE_ONCE(nr_idle, nr_idle - 1);
+	if (!list_empty(&node->due)) {
+		list_del(&node->due);
+		WRITE_ONCE(nr_due, nr_due - 1);
 	}
 	spin_unlock(&ksm_link_lock);
 
@@ -101,6 +101,22 @@ void ksm_node_free(struct ksm_node *node)
 
 /* ------------------------------------------------------------------------ */
 /* Who maps it.                                                             */
+
+/* See that @node is in the list of those to look at if it has to be. */
+static void update_due(struct ksm_node *node)
+{
+	bool due = !node->nr_items || node->astray;
+
+	lockdep_assert_held(&ksm_link_lock);
+
+	if (due && list_empty(&node->due)) {
+		list_add_tail(&node->due, &due_nodes);
+		WRITE_ONCE(nr_due, nr_due + 1);
+	} else if (!due && !list_empty(&node->due)) {
+		list_del_init(&node->due);
+		WRITE_ONCE(nr_due, nr_due - 1);
+	}
+}
 
 /* Count the page as one that the first of its items keeps, and does not save. */
 static void count_kept(struct ksm_node *node, long by)
@@ -144,10 +160,7 @@ void ksm_node_link(struct ksm_node *node, struct ksm_item *item,
 		count_kept(node, 1);
 	}
 	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages + 1);
-	if (!list_empty(&node->idle)) {
-		list_del_init(&node->idle);
-		WRITE_ONCE(nr_idle, nr_idle - 1);
-	}
+	update_due(node);
 	spin_unlock(&ksm_link_lock);
 }
 
@@ -166,9 +179,8 @@ static void detach(struct ksm_item *item)
 		WRITE_ONCE(ksm_counts.sharing, ksm_counts.sharing - 1);
 	} else {
 		WRITE_ONCE(ksm_counts.shared, ksm_counts.shared - 1);
-		list_add_tail(&node->idle, &idle_nodes);
-		WRITE_ONCE(nr_idle, nr_idle + 1);
 	}
+	update_due(node);
 	WRITE_ONCE(mm->ksm_merging_pages, mm->ksm_merging_pages - 1);
 	item->node = NULL;
 	item->kind = KSM_ITEM_ORPHAN;
@@ -276,36 +288,52 @@ void ksm_node_disband(struct ksm_node *node)
 }
 
 /**
- * ksm_node_next_idle() - a node that has no items
+ * ksm_node_set_astray() - note whether a node's page belongs into another tree
+ * @node: the node
+ * @astray: whether it does
  *
- * Only such a node can have lost its page for good: while the page is gone but
- * items are left, their owners' scans drop them one by one.
+ * Context: Any context in which @node is not freed, as under its folio's lock.
+ */
+void ksm_node_set_astray(struct ksm_node *node, bool astray)
+{
+	spin_lock(&ksm_link_lock);
+	node->astray = astray;
+	update_due(node);
+	spin_unlock(&ksm_link_lock);
+}
+
+/**
+ * ksm_node_next_due() - a node that is to be looked at
+ *
+ * It has no items, or its page has moved to where another tree is meant for it.
+ * Only a node without items can have lost its page for good: while the page is
+ * gone but items are left, their owners' scans drop them one by one.
  *
  * Context: Process context. The caller holds ksm_pass_lock, which keeps the
  *	    node from being freed.
  * Return: The node that was looked at longest ago; NULL for none.
  */
-struct ksm_node *ksm_node_next_idle(void)
+struct ksm_node *ksm_node_next_due(void)
 {
 	struct ksm_node *node;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
 	spin_lock(&ksm_link_lock);
-	node = list_first_entry_or_null(&idle_nodes, struct ksm_node, idle);
+	node = list_first_entry_or_null(&due_nodes, struct ksm_node, due);
 	if (node)
-		list_move_tail(&node->idle, &idle_nodes);
+		list_move_tail(&node->due, &due_nodes);
 	spin_unlock(&ksm_link_lock);
 	return node;
 }
 
 /**
- * ksm_node_count_idle() - how many nodes have no items
+ * ksm_node_count_due() - how many nodes are to be looked at
  *
  * Context: Any context. A hint.
  * Return: Their number.
  */
-unsigned long ksm_node_count_idle(void)
+unsigned long ksm_node_count_due(void)
 {
-	return READ_ONCE(nr_idle);
+	return READ_ONCE(nr_due);
 }

@@ -13,7 +13,8 @@ void ksm_node_link(struct ksm_node *node, struct ksm_item *item,
 		   struct anon_vma *anon_vma, pgoff_t pgoff);
 bool ksm_node_unlink(struct ksm_item *item, struct folio *folio);
 void ksm_node_disband(struct ksm_node *node);
-struct ksm_node *ksm_node_next_idle(void);
-unsigned long ksm_node_count_idle(void);
+void ksm_node_set_astray(struct ksm_node *node, bool astray);
+struct ksm_node *ksm_node_next_due(void);
+unsigned long ksm_node_count_due(void);
 
 #endif /* _MM_KSM_NODE_H */

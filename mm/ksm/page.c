@@ -7,7 +7,7 @@
  *
  * Owns the seed of the hash. Does not know what is remembered of a page.
  *
- * Floor 1: knows VMAs.
+ * Floor 1: knows VMAs and the knobs.
  */
 #include <linux/cache.h>
 #include <linux/highmem.h>
@@ -21,6 +21,7 @@
 
 #include "../internal.h"
 #include "page.h"
+#include "state.h"
 #include "types.h"
 #include "vma.h"
 
@@ -46,6 +47,19 @@ static int __init seed(void)
 	return 0;
 }
 core_initcall(seed);
+
+/**
+ * ksm_page_nid() - the NUMA node in which a page's twins are looked for
+ * @page: the page
+ *
+ * Context: Any context. With ksm_pass_lock and a reference, or the folio's lock,
+ *	    the answer stays as it is.
+ * Return: The node that @page is on; 0 for all if pages merge across nodes.
+ */
+int ksm_page_nid(const struct page *page)
+{
+	return READ_ONCE(ksm_state.merge_across_nodes) ? 0 : page_to_nid(page);
+}
 
 /* ------------------------------------------------------------------------ */
 /* Page tables.                                                             */

@@ -12,6 +12,7 @@ enum ksm_page_place {
 };
 
 bool ksm_page_may_merge(const struct page *page);
+int ksm_page_nid(const struct page *page);
 struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
 			   struct vm_area_struct **vmap);
 pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp);

@@ -324,7 +324,7 @@ void ksm_scan_batch(unsigned int pages)
 		ksm_policy_spend(&budget, 1);
 		cond_resched();
 	}
-	ksm_forget_idle(pages);
+	ksm_forget_due(pages);
 }
 
 /**

@@ -9,13 +9,19 @@
  * holds for good. Where a page on the way is gone or cannot be read, the order
  * cannot be followed past it: the search says so and drops nothing itself.
  *
- * Owns the root and its lock. A caller says a hash and a page and gets a node:
- * one tree, or many by hash or NUMA node, is nobody else's business.
+ * Where pages do not merge across NUMA nodes, each of those has a tree. A page
+ * that migrates to another is found by no search until the sweep has put its
+ * node into the tree that is meant for it now.
+ *
+ * Owns the roots and their lock. A caller says a hash and a page and gets a node:
+ * one tree, or many, is nobody else's business.
  *
  * Floor 3: knows nodes, not who maps them.
  */
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/nodemask.h>
+#include <linux/pagemap.h>
 #include <linux/rbtree.h>
 
 #include <trace/events/ksm.h>
@@ -26,19 +32,27 @@
 #include "stable_tree.h"
 #include "state.h"
 
-static struct rb_root root = RB_ROOT;	/* S */
-static LIST_HEAD(aside);		/* S */
+static struct rb_root roots[MAX_NUMNODES];	/* S */
+static LIST_HEAD(aside);			/* S */
 
 /* Inside folio locks (insertion); nothing is waited for under it. */
 static DEFINE_MUTEX(ksm_stable_lock);
 
-/* Where a walk down the tree has come to. */
+/* Where a walk down a tree has come to. */
 struct place {
+	int		nid;
 	struct rb_node	**link;
 	struct rb_node	*parent;
 	struct ksm_node	*node;	/* the twin, or what blocks the way */
 	struct folio	*folio;	/* of the twin, referenced */
 };
+
+/* Is @node in the tree that is meant for its page? */
+static bool is_home(const struct ksm_node *node, const struct folio *folio)
+{
+	return node->place == KSM_NODE_IN_TREE &&
+	       node->nid == ksm_page_nid(&folio->page);
+}
 
 static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 {
@@ -47,7 +61,8 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 
 	lockdep_assert_held(&ksm_stable_lock);
 
-	at->link = &root.rb_node;
+	at->nid = ksm_page_nid(page);
+	at->link = &roots[at->nid].rb_node;
 	at->parent = NULL;
 	while (*at->link) {
 		at->parent = *at->link;
@@ -57,9 +72,11 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 			if (ksm_hold_peek(node, &at->folio) != KSM_PEEK_OK)
 				return KSM_FOUND_STALE;
 			order = ksm_page_compare(page, &at->folio->page);
-			if (!order)
+			if (!order && is_home(node, at->folio))
 				return KSM_FOUND_TWIN;
 			folio_put(at->folio);
+			if (!order)
+				return KSM_FOUND_STALE;
 		} else {
 			order = hash < node->hash ? -1 : 1;
 		}
@@ -95,6 +112,14 @@ enum ksm_found ksm_stable_search(u64 hash, struct page *page,
 	return found;
 }
 
+static void plant(struct ksm_node *node, struct place *at)
+{
+	rb_link_node(&node->rb, at->parent, at->link);
+	rb_insert_color(&node->rb, &roots[at->nid]);
+	WRITE_ONCE(node->nid, at->nid);
+	node->place = KSM_NODE_IN_TREE;
+}
+
 /**
  * ksm_stable_insert() - put a page into the tree, and make it a KSM page
  * @node: its node, with the hash filled in
@@ -120,9 +145,7 @@ int ksm_stable_insert(struct ksm_node *node, struct folio *folio)
 	switch (descend(node->hash, &folio->page, &at)) {
 	case KSM_FOUND_NONE:
 		ksm_hold_adopt(node, folio);
-		rb_link_node(&node->rb, at.parent, at.link);
-		rb_insert_color(&node->rb, &root);
-		node->place = KSM_NODE_IN_TREE;
+		plant(node, &at);
 		break;
 	case KSM_FOUND_TWIN:
 		folio_put(at.folio);
@@ -140,7 +163,7 @@ static void take_out(struct ksm_node *node)
 	lockdep_assert_held(&ksm_stable_lock);
 
 	if (node->place == KSM_NODE_IN_TREE)
-		rb_erase(&node->rb, &root);
+		rb_erase(&node->rb, &roots[node->nid]);
 	else if (node->place == KSM_NODE_ASIDE)
 		list_del(&node->aside);
 	node->place = KSM_NODE_LOOSE;
@@ -184,13 +207,60 @@ void ksm_stable_drop(struct ksm_node *node)
 	ksm_node_free(node);
 }
 
+/* Put @node into the tree that is meant for its page. False if that must wait. */
+static bool put_home(struct ksm_node *node, struct folio *folio)
+{
+	struct place at = { };
+
+	lockdep_assert_held(&ksm_stable_lock);
+
+	switch (descend(node->hash, &folio->page, &at)) {
+	case KSM_FOUND_NONE:
+		plant(node, &at);
+		return true;
+	case KSM_FOUND_TWIN:
+		folio_put(at.folio);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/*
+ * The page of @node is there. If it has moved to where another tree is meant for
+ * it, its node follows; under the folio's lock, so that it does not move again.
+ */
+static void follow(struct ksm_node *node, struct folio *folio)
+{
+	bool locked, home = false;
+
+	if (is_home(node, folio) && !READ_ONCE(node->astray))
+		return;
+
+	locked = folio_trylock(folio);
+	mutex_lock(&ksm_stable_lock);
+	take_out(node);
+	if (locked && ksm_node_of(folio) == node)
+		home = put_home(node, folio);
+	if (!home) {
+		list_add(&node->aside, &aside);
+		node->place = KSM_NODE_ASIDE;
+	}
+	mutex_unlock(&ksm_stable_lock);
+	ksm_node_set_astray(node, !home);
+	if (locked)
+		folio_unlock(folio);
+}
+
 /**
- * ksm_stable_prune() - end a node if its page is gone, hide it if it is poisoned
+ * ksm_stable_prune() - see that a node is no obstacle where it is
  * @node: the node
  *
- * Who maps a poisoned page has to be told, which takes the way through the
- * node; but no search shall ever come to it again. It keeps its page company,
- * which never comes back either.
+ * A node whose page is gone ends. One whose page has moved to another NUMA node
+ * goes to the tree that is meant for it, if that can be done at once, and waits
+ * aside else. A poisoned page's is set aside for good: who maps it has to be
+ * told, which takes the way through the node, but no search shall ever come to
+ * it again.
  *
  * Context: Process context; may sleep. The caller holds ksm_pass_lock.
  */
@@ -202,6 +272,7 @@ void ksm_stable_prune(struct ksm_node *node)
 
 	switch (ksm_hold_peek(node, &folio)) {
 	case KSM_PEEK_OK:
+		follow(node, folio);
 		folio_put(folio);
 		break;
 	case KSM_PEEK_GONE:
@@ -213,49 +284,69 @@ void ksm_stable_prune(struct ksm_node *node)
 }
 
 /**
- * ksm_stable_find_aside() - find a node that was set aside
- * @first: first pfn it may have
- * @last: last pfn it may have
+ * ksm_stable_moved() - a KSM page has moved
+ * @folio: where it is now
  *
- * Context: Process context. The caller holds ksm_pass_lock.
- * Return: The node; NULL for none.
+ * If that is on another NUMA node, the sweep puts its node into another tree.
+ *
+ * Context: The caller holds @folio's lock, and has had its node follow it. Does
+ *	    not sleep.
  */
-struct ksm_node *ksm_stable_find_aside(unsigned long first, unsigned long last)
+void ksm_stable_moved(struct folio *folio)
 {
-	struct ksm_node *node;
+	struct ksm_node *node = ksm_node_of(folio);
 
-	lockdep_assert_held(&ksm_pass_lock);
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
 
-	list_for_each_entry(node, &aside, aside)
-		if (node->pfn >= first && node->pfn <= last)
-			return node;
-	return NULL;
+	if (node && READ_ONCE(node->nid) != ksm_page_nid(&folio->page))
+		ksm_node_set_astray(node, true);
+}
+
+/* The first node of the first tree from that of @nid on; then those set aside. */
+static struct ksm_node *first_from(unsigned int nid)
+{
+	struct rb_node *first;
+
+	for (; nid < nr_node_ids; nid++) {
+		first = rb_first(&roots[nid]);
+		if (first)
+			return rb_entry(first, struct ksm_node, rb);
+	}
+	return list_first_entry_or_null(&aside, struct ksm_node, aside);
 }
 
 /**
- * ksm_stable_first() - the first node in order
+ * ksm_stable_first() - the first of all nodes
+ *
+ * Tree after tree, each in order; those that were set aside come last.
  *
  * Context: The caller holds ksm_pass_lock for the whole iteration: nobody else
- *	    changes the tree.
- * Return: The node; NULL when the tree is empty.
+ *	    changes the trees.
+ * Return: The node; NULL when there is none.
  */
 struct ksm_node *ksm_stable_first(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return rb_entry_safe(rb_first(&root), struct ksm_node, rb);
+	return first_from(0);
 }
 
 /**
  * ksm_stable_next() - the node behind another
- * @node: the node before, still in the tree
+ * @node: the node before, still where it was
  *
  * Context: As for ksm_stable_first().
  * Return: The node; NULL at the end.
  */
 struct ksm_node *ksm_stable_next(struct ksm_node *node)
 {
+	struct rb_node *next;
+
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return rb_entry_safe(rb_next(&node->rb), struct ksm_node, rb);
+	if (node->place == KSM_NODE_ASIDE)
+		return list_is_last(&node->aside, &aside) ? NULL :
+		       list_next_entry(node, aside);
+	next = rb_next(&node->rb);
+	return next ? rb_entry(next, struct ksm_node, rb) : first_from(node->nid + 1);
 }

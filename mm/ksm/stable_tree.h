@@ -10,7 +10,7 @@ int ksm_stable_insert(struct ksm_node *node, struct folio *folio);
 void ksm_stable_remove(struct ksm_node *node);
 void ksm_stable_prune(struct ksm_node *node);
 void ksm_stable_drop(struct ksm_node *node);
-struct ksm_node *ksm_stable_find_aside(unsigned long first, unsigned long last);
+void ksm_stable_moved(struct folio *folio);
 struct ksm_node *ksm_stable_first(void);
 struct ksm_node *ksm_stable_next(struct ksm_node *node);
 

@@ -17,6 +17,7 @@ struct ksm_state ksm_state = {
 	.pages_to_scan		= KSM_DEFAULT_PAGES_TO_SCAN,
 	.sleep_millisecs	= 20,
 	.smart_scan		= true,
+	.merge_across_nodes	= true,
 	.advisor_max_cpu	= 70,
 	.advisor_min_pages	= 500,
 	.advisor_max_pages	= 30000,

@@ -31,6 +31,8 @@ enum ksm_advisor_mode {
  * @sleep_millisecs: rest between two batches
  * @smart_scan: do not read each page in each round
  * @use_zero_pages: merge pages of zeros with the zero page
+ * @merge_across_nodes: merge pages of different NUMA nodes (to change:
+ *			ksm_pass_lock)
  * @max_kernel_pages: no more KSM pages than that; 0: any number
  * @max_pages_to_merge: merges in a batch; 0: any number
  * @advisor_mode: see &enum ksm_advisor_mode (to change: advisor.c's lock)
@@ -47,6 +49,7 @@ struct ksm_state {
 	unsigned int	sleep_millisecs;
 	bool		smart_scan;
 	bool		use_zero_pages;
+	bool		merge_across_nodes;
 	unsigned long	max_kernel_pages;
 	unsigned int	max_pages_to_merge;
 	enum ksm_advisor_mode advisor_mode;

@@ -66,6 +66,12 @@ static int parse_long(const char *buf, unsigned long *number)
 	return kstrtoul(buf, 10, number) ? -EINVAL : 0;
 }
 
+/* Here a number too large for the type has an error of its own. */
+static int parse_strictly(const char *buf, unsigned long *number)
+{
+	return kstrtoul(buf, 10, number);
+}
+
 static const char * const advisor_modes[] = {
 	[KSM_ADVISOR_NONE]	= "none",
 	[KSM_ADVISOR_SCAN_TIME]	= "scan-time",
@@ -99,6 +105,10 @@ KNOB(pages_to_scan, pages_to_scan, ksm_ksmd_set_pages_to_scan);
 KNOB(sleep_millisecs, sleep_millisecs, ksm_ksmd_set_sleep_millisecs);
 SWITCH(smart_scan, smart_scan, ksm_ksmd_set_smart_scan);
 SWITCH(use_zero_pages, use_zero_pages, ksm_ksmd_set_use_zero_pages);
+#ifdef CONFIG_NUMA
+KNOB_OF(merge_across_nodes, unsigned long, parse_strictly, "%u",
+	READ_ONCE(ksm_state.merge_across_nodes), ksm_ksmd_set_merge_across_nodes);
+#endif
 LONG_KNOB(max_kernel_pages, max_kernel_pages, ksm_ksmd_set_max_kernel_pages);
 KNOB(max_pages_to_merge, max_pages_to_merge, ksm_ksmd_set_max_pages_to_merge);
 KNOB(advisor_max_cpu, advisor_max_cpu, ksm_advisor_set_max_cpu);
@@ -123,6 +133,9 @@ static struct attribute *ksm_attrs[] = {
 	&sleep_millisecs_attr.attr,
 	&smart_scan_attr.attr,
 	&use_zero_pages_attr.attr,
+#ifdef CONFIG_NUMA
+	&merge_across_nodes_attr.attr,
+#endif
 	&max_kernel_pages_attr.attr,
 	&max_pages_to_merge_attr.attr,
 	&advisor_mode_attr.attr,

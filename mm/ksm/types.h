@@ -93,6 +93,7 @@ enum ksm_item_kind {
  * @anon_vma: where to look for those who map the page, with a reference (F)
  * @pgoff: offset to look for in @anon_vma (F)
  * @round: round of the unstable tree that the candidate joined (U)
+ * @nid: in which of the unstable trees it is (U)
  * @kind: see &enum ksm_item_kind (R for the owner; L when a node dies)
  * @age: the candidate's age, as in a record (R)
  */
@@ -113,6 +114,7 @@ struct ksm_item {
 		};
 	};
 	u32			round;
+	s16			nid;
 	u8			kind;
 	u8			age;
 };
@@ -121,7 +123,8 @@ struct ksm_item {
  * enum ksm_node_place - where a node can be found
  * @KSM_NODE_LOOSE: nowhere; it is new, or about to be freed
  * @KSM_NODE_IN_TREE: in the stable tree
- * @KSM_NODE_ASIDE: only through its page, whose memory has failed
+ * @KSM_NODE_ASIDE: only through its page, whose memory has failed, or which has
+ *		    moved and waits for its place in another tree
  */
 enum ksm_node_place {
 	KSM_NODE_LOOSE,
@@ -137,12 +140,14 @@ enum ksm_node_place {
  * @pfn: the page; follows migration (F to change)
  * @items: merged items (to change F and L, to walk either)
  * @anchors: items without owner (F and L alike)
- * @idle: place in the list of nodes without items (L)
+ * @due: place in the list of nodes that are to be looked at (L)
  * @nr_items: length of @items (L)
  * @nr_anchors: length of @anchors (F and L)
  * @most_anchors: at that length it is time to look which still lead to a
  *		  mapping (F)
+ * @nid: in which of the stable trees it is, or was (S)
  * @place: which of @rb and @aside is in use, if any (S)
+ * @astray: its page has moved to where another tree is meant for it (L)
  *
  * A node holds no reference to its page. folio->mapping points back here, and
  * is the proof that the page is still ours.
@@ -156,11 +161,13 @@ struct ksm_node {
 	unsigned long		pfn;
 	struct hlist_head	items;
 	struct hlist_head	anchors;
-	struct list_head	idle;
+	struct list_head	due;
 	unsigned int		nr_items;
 	unsigned int		nr_anchors;
 	unsigned int		most_anchors;
-	enum ksm_node_place	place;
+	s16			nid;
+	u8			place;
+	bool			astray;
 };
 
 /**

@@ -9,13 +9,16 @@
  * when its hash agrees. The tree holds no reference: an item that leads to no
  * page any more is dropped on the way.
  *
- * Owns root, lock and the number of the round: an item of an older round is in
+ * Pages that shall not merge across NUMA nodes have a tree for each node.
+ *
+ * Owns roots, lock and the number of the round: an item of an older round is in
  * no tree, so a round's end costs nothing.
  *
  * Floor 3: knows items, mms and pages, not scanning or merging.
  */
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/rbtree.h>
 
 #include "mms.h"
@@ -23,8 +26,8 @@
 #include "state.h"
 #include "unstable_tree.h"
 
-static struct rb_root root = RB_ROOT;	/* U */
-static u32 this_round = 1;		/* U; a new item is of round 0 */
+static struct rb_root roots[MAX_NUMNODES];	/* U */
+static u32 this_round = 1;			/* U; a new item is of round 0 */
 
 /*
  * Inside mmap locks. Under it the mmap lock of another mm is only ever tried
@@ -35,6 +38,12 @@ static DEFINE_MUTEX(ksm_unstable_lock);
 static bool in_tree(const struct ksm_item *item)
 {
 	return item->kind == KSM_ITEM_CANDIDATE && item->round == this_round;
+}
+
+/* Is the page still one that looks for twins where its item stands? */
+static bool belongs(const struct page *page, const struct ksm_item *item)
+{
+	return !folio_test_ksm(page_folio(page)) && ksm_page_nid(page) == item->nid;
 }
 
 /*
@@ -60,7 +69,7 @@ static enum ksm_found look_up(const struct ksm_offer *offer, struct ksm_offer *t
 	/* The exit may have begun between the use and the lock; then it waits. */
 	twin->page = READ_ONCE(km->exiting) ? NULL :
 		     ksm_page_find(mm, twin->addr, &twin->vma);
-	if (twin->page && !folio_test_ksm(page_folio(twin->page)))
+	if (twin->page && belongs(twin->page, twin->item))
 		return KSM_FOUND_TWIN;
 	ksm_unstable_release(offer, twin);
 	return KSM_FOUND_STALE;
@@ -70,14 +79,15 @@ static void erase(struct ksm_item *item)
 {
 	lockdep_assert_held(&ksm_unstable_lock);
 
-	rb_erase(&item->rb, &root);
+	rb_erase(&item->rb, &roots[item->nid]);
 	item->round = 0;
 }
 
 static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			   struct ksm_offer *twin)
 {
-	struct rb_node **link = &root.rb_node;
+	int nid = ksm_page_nid(offer->page);
+	struct rb_node **link = &roots[nid].rb_node;
 	struct rb_node *parent = NULL;
 	enum ksm_found found;
 	int order;
@@ -112,8 +122,9 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 
 	offer->item->hash = hash;
 	offer->item->round = this_round;
+	offer->item->nid = nid;
 	rb_link_node(&offer->item->rb, parent, link);
-	rb_insert_color(&offer->item->rb, &root);
+	rb_insert_color(&offer->item->rb, &roots[nid]);
 	return KSM_FOUND_NONE;
 }
 
@@ -190,10 +201,13 @@ void ksm_unstable_remove(struct ksm_item *item)
  */
 void ksm_unstable_reset(void)
 {
+	unsigned int nid;
+
 	lockdep_assert_held(&ksm_pass_lock);
 
 	mutex_lock(&ksm_unstable_lock);
-	root = RB_ROOT;
+	for (nid = 0; nid < nr_node_ids; nid++)
+		roots[nid] = RB_ROOT;
 	/* Round 0 is that of items which are in no tree. */
 	if (!++this_round)
 		this_round = 1;

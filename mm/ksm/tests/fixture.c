@@ -55,7 +55,7 @@ static void expect_nothing_left(void *data)
 
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_nodes();
-	ksm_forget_idle(ULONG_MAX);
+	ksm_forget_due(ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
@@ -63,10 +63,9 @@ static void expect_nothing_left(void *data)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
-	KUNIT_EXPECT_EQ(test, ksm_node_count_idle(), 0);
+	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 0);
 	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
 	KUNIT_EXPECT_NULL(test, ksm_stable_first());
-	KUNIT_EXPECT_NULL(test, ksm_stable_find_aside(0, ULONG_MAX));
 	ksm_counts.scanned = before.scanned;
 	ksm_counts.rounds = before.rounds;
 	WRITE_ONCE(ksm_state.run, before.run);

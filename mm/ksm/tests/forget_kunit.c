@@ -238,10 +238,10 @@ static void an_unmerge_forgets_items_and_keeps_values(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Nodes.                                                                   */
 
-static void forget_idle(unsigned long most)
+static void forget_due(unsigned long most)
 {
 	mutex_lock(&ksm_pass_lock);
-	ksm_forget_idle(most);
+	ksm_forget_due(most);
 	mutex_unlock(&ksm_pass_lock);
 }
 
@@ -249,15 +249,15 @@ static void a_node_whose_page_has_gone_is_dropped(struct kunit *test)
 {
 	merge(test);
 	unmap(test, at.a, 2);
-	forget_idle(ULONG_MAX);
+	forget_due(ULONG_MAX);
 	/* Not while it has items: their owner's scan is to find out. */
 	expect_counts(test, 1, 1, 1);
 	KUNIT_EXPECT_TRUE(test, forget(at.a, KSM_FORGET_CHANGED));
 	KUNIT_EXPECT_TRUE(test, forget(at.b, KSM_FORGET_CHANGED));
 	expect_counts(test, 0, 0, 1);
-	forget_idle(0);
+	forget_due(0);
 	expect_counts(test, 0, 0, 1);
-	forget_idle(1);
+	forget_due(1);
 	expect_counts(test, 0, 0, 0);
 }
 
@@ -269,10 +269,10 @@ static void an_idle_node_whose_page_lives_is_kept(struct kunit *test)
 	unmap(test, at.a, 2);
 	forget(at.a, KSM_FORGET_CHANGED);
 	forget(at.b, KSM_FORGET_CHANGED);
-	forget_idle(ULONG_MAX);
+	forget_due(ULONG_MAX);
 	expect_counts(test, 0, 0, 1);
 	folio_put(folio);
-	forget_idle(ULONG_MAX);
+	forget_due(ULONG_MAX);
 	expect_counts(test, 0, 0, 0);
 }
 
@@ -315,16 +315,16 @@ static void P56_memory_that_goes_takes_its_nodes_along(struct kunit *test)
 	mutex_lock(&ksm_pass_lock);
 	ksm_stable_prune(second);
 	KUNIT_EXPECT_EQ(test, second->place, KSM_NODE_ASIDE);
-	ksm_forget_pfns(folio_pfn(b) + 1, folio_pfn(b) + 1);
-	ksm_forget_pfns(folio_pfn(b) - 1, folio_pfn(b) - 1);
+	ksm_forget_pfns(max(folio_pfn(a), folio_pfn(b)) + 1, ULONG_MAX);
+	ksm_forget_pfns(0, min(folio_pfn(a), folio_pfn(b)) - 1);
 	mutex_unlock(&ksm_pass_lock);
-	KUNIT_EXPECT_GE(test, atomic_long_read(&ksm_counts.nodes), 1);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 2);
 
 	kunit_remove_action(test, ksm_test_drop, first);
 	kunit_remove_action(test, ksm_test_drop, second);
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_pfns(folio_pfn(b), folio_pfn(b));
-	KUNIT_EXPECT_NULL(test, ksm_stable_find_aside(0, ULONG_MAX));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_first(), first);
 	ksm_forget_pfns(folio_pfn(a), folio_pfn(a));
 	KUNIT_EXPECT_NULL(test, ksm_stable_first());
 	mutex_unlock(&ksm_pass_lock);

@@ -337,13 +337,13 @@ static void a_node_without_items_is_idle_until_linked_again(struct kunit *test)
 	struct ksm_node *node = ksm_test_keep(test, ksm_test_folio(test, 1));
 	struct ksm_item *item = linked_item(test, node);
 
-	KUNIT_EXPECT_EQ(test, ksm_node_count_idle(), 0);
+	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 0);
 	unlink_item(item);
-	KUNIT_EXPECT_EQ(test, ksm_node_count_idle(), 1);
+	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 1);
 	linked_item(test, node);
-	KUNIT_EXPECT_EQ(test, ksm_node_count_idle(), 0);
+	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 0);
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_NULL(test, ksm_node_next_idle());
+	KUNIT_EXPECT_NULL(test, ksm_node_next_due());
 	mutex_unlock(&ksm_pass_lock);
 }
 
@@ -355,15 +355,15 @@ static void idle_nodes_take_turns(struct kunit *test)
 	unlink_item(linked_item(test, a));
 	unlink_item(linked_item(test, b));
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_idle(), a);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_idle(), b);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_idle(), a);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_due(), a);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_due(), b);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_due(), a);
 	mutex_unlock(&ksm_pass_lock);
 	kunit_release_action(test, ksm_test_drop, a);
-	KUNIT_EXPECT_EQ(test, ksm_node_count_idle(), 1);
+	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 1);
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_idle(), b);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_idle(), b);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_due(), b);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_node_next_due(), b);
 	mutex_unlock(&ksm_pass_lock);
 }
 
@@ -383,7 +383,7 @@ static void a_dead_node_leaves_orphans(struct kunit *test)
 	kunit_release_action(test, ksm_test_free_folio, folio);
 	kunit_release_action(test, ksm_test_drop, node);
 	expect_counts(test, 0, 0);
-	KUNIT_EXPECT_EQ(test, ksm_node_count_idle(), 0);
+	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 	for (i = 0; i < MANY; i++) {
 		KUNIT_EXPECT_EQ(test, items[i]->kind, KSM_ITEM_ORPHAN);

@@ -288,7 +288,7 @@ static void anchors_end_with_their_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
 	do_madvise(child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
 	mutex_lock(&ksm_pass_lock);
-	ksm_forget_idle(1);
+	ksm_forget_due(1);
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 }

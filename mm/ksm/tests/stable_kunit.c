@@ -275,6 +275,31 @@ static void prune_spares_the_living(struct kunit *test)
 	expect_found(test, ksm_test_folio(test, 1), node);
 }
 
+static unsigned int count_of(struct ksm_node *node, struct ksm_node **nodes, unsigned int count)
+{
+	unsigned int i, times = 0;
+
+	for (i = 0; i < count; i++)
+		times += nodes[i] == node;
+	return times;
+}
+
+/* An iteration comes to each of the @early, and then to each of the @late. */
+static void expect_iteration(struct kunit *test, struct ksm_node **early, unsigned int nr_early,
+			     struct ksm_node **late, unsigned int nr_late)
+{
+	struct ksm_node *node;
+	unsigned int met = 0;
+
+	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+		if (met++ < nr_early)
+			KUNIT_EXPECT_EQ(test, count_of(node, early, nr_early), 1);
+		else
+			KUNIT_EXPECT_EQ(test, count_of(node, late, nr_late), 1);
+	}
+	KUNIT_EXPECT_EQ(test, met, nr_early + nr_late);
+}
+
 static void P84_poisoned_page_is_set_aside(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 1), *probe = ksm_test_folio(test, 1);
@@ -292,27 +317,28 @@ static void P84_poisoned_page_is_set_aside(struct kunit *test)
 	expect_found(test, ksm_test_folio(test, 1), ksm_test_keep(test, probe));
 }
 
-static void what_was_set_aside_is_found_by_pfn_alone(struct kunit *test)
+static void who_was_set_aside_is_met_last(struct kunit *test)
 {
-	struct folio *folio = ksm_test_folio(test, 1);
-	struct ksm_node *node = ksm_test_keep(test, folio);
-	unsigned long pfn = node->pfn;
+	struct ksm_node *nodes[4];
+	struct folio *folio = NULL;
+	unsigned int i;
 
-	ksm_test_poison(test, folio);
+	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
+		folio = ksm_test_folio(test, i);
+		nodes[i] = ksm_test_keep(test, folio);
+		if (i < 2)
+			ksm_test_poison(test, folio);
+	}
+
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_NULL(test, ksm_stable_find_aside(0, ULONG_MAX));
-	ksm_stable_prune(node);
-	KUNIT_EXPECT_NULL(test, ksm_stable_first());
-	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find_aside(pfn, pfn), node);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find_aside(0, ULONG_MAX), node);
-	KUNIT_EXPECT_NULL(test, ksm_stable_find_aside(pfn + 1, ULONG_MAX));
-	KUNIT_EXPECT_NULL(test, ksm_stable_find_aside(0, pfn - 1));
+	ksm_stable_prune(nodes[0]);
+	ksm_stable_prune(nodes[1]);
 	/* Asking again for its fate does not lose it. */
-	ksm_stable_prune(node);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find_aside(pfn, pfn), node);
-	kunit_remove_action(test, ksm_test_drop, node);
-	ksm_stable_drop(node);
-	KUNIT_EXPECT_NULL(test, ksm_stable_find_aside(0, ULONG_MAX));
+	ksm_stable_prune(nodes[0]);
+	expect_iteration(test, nodes + 2, 2, nodes, 2);
+	kunit_remove_action(test, ksm_test_drop, nodes[0]);
+	ksm_stable_drop(nodes[0]);
+	expect_iteration(test, nodes + 2, 2, nodes + 1, 1);
 	mutex_unlock(&ksm_pass_lock);
 }
 
@@ -329,7 +355,7 @@ static struct kunit_case stable_cases[] = {
 	KUNIT_CASE(freed_page_of_another_hash_is_not_in_the_way),
 	KUNIT_CASE(prune_spares_the_living),
 	KUNIT_CASE(P84_poisoned_page_is_set_aside),
-	KUNIT_CASE(what_was_set_aside_is_found_by_pfn_alone),
+	KUNIT_CASE(who_was_set_aside_is_met_last),
 	{ }
 };
 
