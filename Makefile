@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 export T KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
 
-.PHONY: help run check check-base stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
+.PHONY: help run check check-kasan check-base stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
 	base-kernel base-debug-kernel uml base-uml patch install tests clean distclean
 
 help:
@@ -18,6 +18,7 @@ help:
 #:   make check               all tests; T=NAME: only suites or tests with NAME in their name
 #:   make shell               a shell in a booted guest with our KSM, its tools and tests
 #:                              SHARE=FOLDER  seen there as /share0; MEMORY=MiB (1024)
+#:   make check-kasan         all that runs in guests, on a kernel with KASAN and kmemleak
 #:   make stress              mixed load on a KASAN kernel; MINUTES=N (10)
 #: Your own kernel
 #:   make patch               build/ksm-6.12.patch, for a pristine 6.12.y tree;
@@ -30,6 +31,9 @@ run: deps
 
 check: deps
 	@scripts/check.sh
+
+check-kasan: deps
+	@KASAN=1 scripts/check.sh
 
 check-base: base-debug-kernel tree
 	@KERNEL=$(CURDIR)/build/x86-base-debug/arch/x86/boot/bzImage scripts/check.sh

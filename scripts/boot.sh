@@ -113,7 +113,7 @@ if [ $status -ne 0 ]; then
 fi
 
 # What the kernel says when it is not well.
-trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|kmemleak: [0-9]+ new|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel' "$log" || :)
+trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel' "$log" || :)
 if [ -n "$trouble" ]; then
 	echo "boot: the kernel complained:" >&2
 	printf '%s\n' "$trouble" | tr -d '\r' | sed 's/^/  /' >&2

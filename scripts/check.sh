@@ -3,6 +3,8 @@
 # check.sh: all tests.  One line a suite, then `N passed, N failed, N skipped'.
 #
 #   T=NAME	only suites, or tests, with NAME in their name
+#   KASAN=1	all that runs in guests, on the kernel with KASAN; after each suite
+#		kmemleak looks for what it left behind
 #
 # The suites: what can be said of the sources without running them; KUnit; our
 # selftests, each in a guest of its own; `collisions', some of these once more where
@@ -12,9 +14,12 @@ set -eu
 . "$top/scripts/check-static.sh"
 
 T=${T:-}
-out=$build/check
+KASAN=${KASAN:-}
+out=$build/check${KASAN:+-kasan}
 linux=$build/linux
-kernel=${KERNEL:-$build/x86-debug/arch/x86/boot/bzImage}
+ours=x86-debug
+[ -z "$KASAN" ] || ours=x86-kasan
+kernel=${KERNEL:-$build/$ours/arch/x86/boot/bzImage}
 skip_list=$top/scripts/base-tests.skip
 knob_list=$top/scripts/base-tests.knobs
 guests_list=$top/scripts/suites.guests
@@ -25,7 +30,7 @@ collisions="ksm_order_tests ksm_functional_tests ksm_lifetime_tests ksm_mremap_t
 total_passed=0 total_failed=0 total_skipped=0
 # Suites are functions called suite_NAME with dashes as underscores, or guest suites.
 static_suites="checkpatch kernel-doc warnings sparse floors"
-[ -z "${KERNEL:-}" ] || static_suites=''
+[ -z "${KERNEL:-}$KASAN" ] || static_suites=''
 
 # wanted SUITE [FILE...]: is it asked for, or a test that one of the files lists?
 wanted()
@@ -57,7 +62,8 @@ finish()
 	# T may mean single tests of this suite
 	case $suite in
 	*"$T"*) ;;
-	*) awk -F '\t' -v name="$T" 'index($2, name) || $2 == "the guest" && $1 == "fail"' \
+	*) awk -F '\t' -v name="$T" \
+		'index($2, name) || $1 == "fail" && ($2 == "the guest" || $2 == "no leaks")' \
 		"$results" > "$results.some" && mv "$results.some" "$results" ;;
 	esac
 	[ -s "$results" ] || fail "$suite" "no test was run" > "$results"
@@ -80,6 +86,10 @@ finish()
 		show "$log.fails" 24
 	else
 		show "$log" 15
+	fi
+	if grep -q '^fail	no leaks	' "$results"; then
+		sed -n '/^### begin no leaks/,$p' "$log" | head -n 40 > "$log.leaks"
+		show "$log.leaks" 40
 	fi
 	! grep -q '^fail	the guest	' "$results" || show_trouble "$out/$suite.console"
 }
@@ -147,8 +157,8 @@ unheard()
 guest_suite()
 {
 	begin "$1"
-	# the sum of the limits, and a minute to boot
-	guest "$1" $((60 + $(awk -v suite="$1" '$1 == suite { sum += $2 } END { print sum }' "$out/suites"))) "${2:-}"
+	# the sum of the limits, and some time to boot and to look for leaks
+	guest "$1" $((180 + $(awk -v suite="$1" '$1 == suite { sum += $2 } END { print sum }' "$out/suites"))) "${2:-}"
 	guest_verdicts "$1"
 	unheard
 	skips "$1"
@@ -178,7 +188,7 @@ list_calls()
 		base_*) ! grep -qF -- "ksm_tests $call: " "$skip_list" || continue ;;
 		esac
 		case "$1 ksm_tests $call" in
-		*"$T"*) list "$1" 150 "ksm_tests $call" "$1 $call" ;;
+		*"$T"*) list "$1" 400 "ksm_tests $call" "$1 $call" ;;
 		esac
 	done
 }
@@ -200,7 +210,7 @@ plan_guests()
 	guests=''
 	# shellcheck disable=SC2046
 	if [ -z "${KERNEL:-}" ] && wanted kunit $(ls "$linux"/mm/ksm/tests/*.c 2> /dev/null); then
-		list kunit 120 kunit 'cat /sys/kernel/debug/kunit/*/results'
+		list kunit 300 kunit 'cat /sys/kernel/debug/kunit/*/results'
 		guests="$guests kunit"
 	fi
 	for name in $programs collisions; do
@@ -254,7 +264,7 @@ plan_guests
 if [ -n "$guests" ]; then
 	"$top/scripts/selftests.sh" ours
 	"$top/scripts/selftests.sh" base
-	[ -n "${KERNEL:-}" ] || "$top/scripts/build.sh" x86-debug
+	[ -n "${KERNEL:-}" ] || "$top/scripts/build.sh" "$ours"
 fi
 
 for name in $static; do

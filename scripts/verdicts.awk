@@ -2,6 +2,8 @@
 # verdicts.awk: what a suite said in its guest (guest/suite), as lines of
 #	pass|fail|skip, tab, test, tab, reason
 #
+# After all tests "no leaks" is what kmemleak says, where there is one.
+#
 # -v suite=NAME, -v skips=FILE: lines `TEST: REASON' for suites called base_*.
 #
 # TAP counts only at the begin of a line, and each number once: children of a test may
@@ -105,7 +107,7 @@ test ~ / / && !/^###/ { next }
 		verdict("fail", test, "no case was run")
 	else if (count && $3 && !skipped_all && !failures && !excused())
 		verdict("fail", test, ended)
-	else if (!count && suite != "kunit")
+	else if (!count && (suite != "kunit" || test == "no leaks"))
 		verdict($3 == 0 ? "pass" : skipped_all ? "skip" : "fail", test, $3 ? ended : "")
 }
 
