@@ -79,10 +79,10 @@ static bool folio_is_waited_for(void)
 	return folio_test_waiters(at.folio);
 }
 
-/* Wait for what somebody else does; at most ten seconds. */
+/* Wait for what somebody else does; at most a minute. */
 static bool comes_true(bool (*is_so)(void))
 {
-	int tries = 500;
+	int tries = 3000;
 
 	while (!is_so() && tries--)
 		msleep(20);

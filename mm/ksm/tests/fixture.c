@@ -36,11 +36,11 @@ static struct {
  * @count: what it changes
  * @want: to what
  *
- * Return: true once it is so; false after ten seconds.
+ * Return: true once it is so; false after a minute.
  */
 bool ksm_test_comes_to(atomic_long_t *count, long want)
 {
-	int tries = 500;
+	int tries = 3000;
 
 	while (atomic_long_read(count) != want && tries--)
 		msleep(20);

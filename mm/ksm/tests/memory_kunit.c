@@ -125,10 +125,11 @@ static void P39_a_child_without_memory_keeps_what_it_has(struct kunit *test)
 		ksm_test_fail_alloc(test, nth++);
 		err = ksm_mms_enter(child);
 		failed = ksm_test_alloc_failed();
-		KUNIT_EXPECT_EQ(test, !!err, failed);
-		KUNIT_EXPECT_EQ(test, !ksm_mms_find(child), failed);
-		KUNIT_EXPECT_EQ(test, test_bit(MMF_VM_MERGEABLE, &child->flags), !failed);
-	} while (failed && nth < MANY);
+		/* What failed may have been a debugging aid's, and nothing was missed. */
+		KUNIT_EXPECT_TRUE(test, !err || failed);
+		KUNIT_EXPECT_EQ(test, !ksm_mms_find(child), !!err);
+		KUNIT_EXPECT_EQ(test, test_bit(MMF_VM_MERGEABLE, &child->flags), !err);
+	} while (err && nth < MANY);
 	mmap_write_unlock(child);
 	KUNIT_EXPECT_GT(test, nth, 2);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 2);
