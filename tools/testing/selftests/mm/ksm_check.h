@@ -55,8 +55,14 @@ void __noreturn __printf(1, 2) ksm_skip(const char *fmt, ...);
 		ret_;							\
 	})
 
-/* Wait for a condition that a counter of the kernel shows. */
-#define ksm_await(cond, seconds, ...)					\
+/*
+ * Limits of time are what a slow machine needs.  Any other that is slower still, or busy
+ * with others' work, has so many times as long; only who fails waits for the end.
+ */
+#define KSM_PATIENCE	4
+
+/* Wait for a condition that a counter of the kernel shows, so long and no longer. */
+#define ksm_await_for(cond, seconds, ...)				\
 	do {								\
 		u64 end_ = ksm_now_ms() + (seconds) * 1000ULL;	\
 									\
@@ -66,6 +72,9 @@ void __noreturn __printf(1, 2) ksm_skip(const char *fmt, ...);
 			ksm_nap();					\
 		}							\
 	} while (0)
+
+#define ksm_await(cond, seconds, ...)					\
+	ksm_await_for(cond, (seconds) * KSM_PATIENCE, __VA_ARGS__)
 
 u64 ksm_now_ms(void);
 void ksm_nap(void);

@@ -18,7 +18,7 @@
 /* Helpers that a test left behind come to us, the subreaper; none may stay. */
 static bool bury_group(pid_t group)
 {
-	u64 end = ksm_now_ms() + 20000;
+	u64 end = ksm_now_ms() + 20000 * KSM_PATIENCE;
 
 	kill(-group, SIGKILL);
 	for (;;) {
@@ -62,7 +62,7 @@ int ksm_run_isolated(void (*run)(void), unsigned int seconds, char *reason, size
 	in_time = ksm_wait_exit(pid, seconds, &status);
 	snprintf(reason, size, "%s", ksm_reason());
 	if (!in_time)
-		snprintf(reason, size, "not finished after %u s", seconds);
+		snprintf(reason, size, "not finished after %u s", seconds * KSM_PATIENCE);
 	buried = bury_group(pid);
 	if (!buried)
 		snprintf(reason, size, "a process of the test cannot be killed");

@@ -14,7 +14,7 @@
 struct ksm_test {
 	const char	*name;
 	void		(*run)(void);
-	unsigned int	seconds;	/* limit; 0: KSM_TEST_SECONDS */
+	unsigned int	seconds;	/* limit, before KSM_PATIENCE; 0: KSM_TEST_SECONDS */
 };
 
 #define KSM_TEST(fn)		{ .name = #fn, .run = fn }
@@ -27,7 +27,7 @@ int ksm_suite_main(int argc, char **argv, const struct ksm_test *tests, unsigned
 /**
  * ksm_run_isolated() - run one function in a process of its own
  * @run:	what to do
- * @seconds:	after so long it is killed, and has failed
+ * @seconds:	after so long, times KSM_PATIENCE, it is killed, and has failed
  * @reason:	why it was skipped or failed; "" where it said nothing
  * @size:	size of @reason
  *

@@ -16,7 +16,7 @@
 
 bool ksm_wait_exit(pid_t pid, unsigned int seconds, int *status)
 {
-	u64 end = ksm_now_ms() + seconds * 1000ULL;
+	u64 end = ksm_now_ms() + seconds * 1000ULL * KSM_PATIENCE;
 	sigset_t chld;
 
 	sigemptyset(&chld);
@@ -101,7 +101,7 @@ int ksm_kid_kill(struct ksm_kid *kid, int sig)
 	return status;
 }
 
-/* Has the helper ended within some seconds? Then @status is as of waitpid(). */
+/* Has the helper ended within some seconds, with patience? Then @status is as of waitpid(). */
 bool ksm_kid_gone(struct ksm_kid *kid, unsigned int seconds, int *status)
 {
 	if (!ksm_wait_exit(kid->pid, seconds, status))

@@ -7,7 +7,7 @@
 
 #include "ksm_check.h"
 
-/* Wait for a child to end. Return: false when time is over. */
+/* Wait for a child to end. Return: false when time, with patience, is over. */
 bool ksm_wait_exit(pid_t pid, unsigned int seconds, int *status);
 
 /*

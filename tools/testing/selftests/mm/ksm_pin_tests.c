@@ -277,7 +277,8 @@ static void P1_direct_io_into_pages_that_merge(void)
 		ksm_fill_page(twins + i * psize(), 100 + i);
 	ksm_mergeable(twins, SEEDS);
 	ksm_run();
-	for (round = 0; ksm_now_ms() < end; round++) {
+	/* For a while, and on until something has merged meanwhile. */
+	for (round = 0; ksm_now_ms() < end || !merged; round++) {
 		u64 which = round % SEEDS;
 
 		ksm_check_eq(pread(disk, mem, PAGES * psize(), which * PAGES * psize()),
@@ -289,7 +290,6 @@ static void P1_direct_io_into_pages_that_merge(void)
 			ksm_verify_equal(mem, PAGES, 100 + which);
 		}
 	}
-	ksm_check(merged, "nothing was merged in %llu rounds", round);
 	for (i = 0; i < SEEDS; i++)
 		ksm_verify_equal(twins + i * psize(), 1, 100 + i);
 }
@@ -324,7 +324,8 @@ static void P1_process_vm_writev_into_pages_that_merge(void)
 
 	ksm_kid_start(&kid, write_from_outside, &target);
 	ksm_run();
-	while (ksm_now_ms() < end) {
+	/* For a while, and on until something has merged meanwhile. */
+	while (ksm_now_ms() < end || !merged) {
 		seed++;
 		ksm_kid_send(&kid, seed);
 		ksm_kid_recv_value(&kid, seed);
@@ -337,7 +338,6 @@ static void P1_process_vm_writev_into_pages_that_merge(void)
 	}
 	ksm_kid_send(&kid, 0);
 	ksm_kid_end(&kid);
-	ksm_check(merged, "nothing was merged");
 	ksm_verify_equal(twin, PAGES, 200);
 }
 

@@ -88,7 +88,7 @@ static void check_write_is_reported(int uffd, char *page)
 	char before = page[77];
 
 	ksm_check(!pthread_create(&write.thread, NULL, write_a_byte, &write), "no thread");
-	ksm_check_eq(poll(&fd, 1, 5000), 1);
+	ksm_check_eq(poll(&fd, 1, 15000 * KSM_PATIENCE), 1);
 	ksm_check_eq(read(uffd, &msg, sizeof(msg)), sizeof(msg));
 	ksm_check_eq(msg.event, UFFD_EVENT_PAGEFAULT);
 	ksm_check(msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP, "no write protection fault");

@@ -86,12 +86,12 @@ static void scan_at_full_pace(size_t pages)
 static void await_merged(const char *mem, size_t pages)
 {
 	/* The counter is cheap to read, but counts all pages of the process. */
-	ksm_await(ksm_merging_pages(0) >= (long)pages, opt.seconds,
-		  "%ld of %zu pages have merged after %lu s", ksm_merging_pages(0), pages,
-		  opt.seconds);
-	ksm_await(ksm_ksm_pages(mem, pages) == pages, opt.seconds,
-		  "%zu of %zu pages have merged after %lu s", ksm_ksm_pages(mem, pages), pages,
-		  opt.seconds);
+	ksm_await_for(ksm_merging_pages(0) >= (long)pages, opt.seconds,
+		      "%ld of %zu pages have merged after %lu s", ksm_merging_pages(0), pages,
+		      opt.seconds);
+	ksm_await_for(ksm_ksm_pages(mem, pages) == pages, opt.seconds,
+		      "%zu of %zu pages have merged after %lu s", ksm_ksm_pages(mem, pages), pages,
+		      opt.seconds);
 }
 
 /* Memory of the wanted protection, filled by @fill before. */
@@ -168,9 +168,9 @@ static void test_zero_pages(void)
 	mem = map_pages(opt.pages, fill_zeros);
 	scan_at_full_pace(opt.pages);
 	if (opt.zero_pages)
-		ksm_await(count_zero_pages(mem, opt.pages) == opt.pages, opt.seconds,
-			  "%zu of %lu pages are the zero page after %lu s",
-			  count_zero_pages(mem, opt.pages), opt.pages, opt.seconds);
+		ksm_await_for(count_zero_pages(mem, opt.pages) == opt.pages, opt.seconds,
+			      "%zu of %lu pages are the zero page after %lu s",
+			      count_zero_pages(mem, opt.pages), opt.pages, opt.seconds);
 	else
 		await_merged(mem, opt.pages);
 	ksm_stop();

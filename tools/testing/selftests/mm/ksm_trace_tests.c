@@ -147,7 +147,7 @@ static void record(struct ksm_kid *parent, void *arg)
 	ksm_kid_start(&kid, merge_and_go, NULL);
 	ksm_kid_end(&kid);
 	snprintf(path, sizeof(path), "%s/trace", dir);
-	end = ksm_now_ms() + 10000;
+	end = ksm_now_ms() + 10000 * KSM_PATIENCE;
 	while (!all_seen(path) && ksm_now_ms() < end)
 		ksm_nap();
 	for (i = 0; i < ARRAY_SIZE(events); i++)
