@@ -32,6 +32,20 @@ static struct {
 	u64	cpu;
 } began;
 
+/* What users ask for. */
+static struct ksm_policy_goal current_goal(void)
+{
+	struct ksm_policy_goal goal = {
+		.max_cpu	= READ_ONCE(ksm_state.advisor_max_cpu),
+		.min_pages	= READ_ONCE(ksm_state.advisor_min_pages),
+		.max_pages	= READ_ONCE(ksm_state.advisor_max_pages),
+	};
+
+	if (check_mul_overflow(READ_ONCE(ksm_state.advisor_target), NSEC_PER_SEC, &goal.wall))
+		goal.wall = U64_MAX;
+	return goal;
+}
+
 static void advise(u64 wall, u64 cpu)
 {
 	struct ksm_policy_round took = {
@@ -39,16 +53,10 @@ static void advise(u64 wall, u64 cpu)
 		.wall	= wall,
 		.cpu	= cpu,
 	};
-	struct ksm_policy_goal goal = {
-		.max_cpu	= READ_ONCE(ksm_state.advisor_max_cpu),
-		.min_pages	= READ_ONCE(ksm_state.advisor_min_pages),
-		.max_pages	= READ_ONCE(ksm_state.advisor_max_pages),
-	};
+	struct ksm_policy_goal goal = current_goal();
 
 	lockdep_assert_held(&ksm_advisor_lock);
 
-	if (check_mul_overflow(READ_ONCE(ksm_state.advisor_target), NSEC_PER_SEC, &goal.wall))
-		goal.wall = U64_MAX;
 	WRITE_ONCE(ksm_state.pages_to_scan, ksm_policy_advise(&took, &goal));
 	trace_ksm_advisor(div_u64(wall, NSEC_PER_SEC), ksm_state.pages_to_scan,
 			  div64_u64(100 * cpu, max(wall, 1ULL)));
@@ -111,19 +119,20 @@ int ksm_advisor_set_pages_to_scan(unsigned int pages)
  * ksm_advisor_set_mode() - let the advisor set pages_to_scan, or not any more
  * @mode: a value of &enum ksm_advisor_mode
  *
- * The advisor begins at its minimum; without it, the default holds until a user
- * says otherwise. Who sets what is set already changes nothing.
+ * The advisor begins at its minimum, or at its maximum where that is less;
+ * without it, the default holds until a user says otherwise. Who sets what is set
+ * already changes nothing.
  *
  * Context: Process context.
  * Return: 0.
  */
 int ksm_advisor_set_mode(enum ksm_advisor_mode mode)
 {
-	unsigned long pages;
+	struct ksm_policy_goal goal = current_goal();
+	unsigned int pages;
 
 	mutex_lock(&ksm_advisor_lock);
-	pages = mode == KSM_ADVISOR_NONE ? KSM_DEFAULT_PAGES_TO_SCAN :
-					   clamp(ksm_state.advisor_min_pages, 1UL, UINT_MAX);
+	pages = mode == KSM_ADVISOR_NONE ? KSM_DEFAULT_PAGES_TO_SCAN : ksm_policy_within(0, &goal);
 	if (mode != ksm_state.advisor_mode) {
 		WRITE_ONCE(ksm_state.pages_to_scan, pages);
 		changed = true;

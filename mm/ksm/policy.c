@@ -90,6 +90,21 @@ static u64 scale(unsigned int pages, u64 num, u64 den)
 }
 
 /**
+ * ksm_policy_within() - the number of pages in a batch that bounds allow
+ * @pages: the number that were best
+ * @goal: the bounds
+ *
+ * Context: Any context.
+ * Return: Pages in a batch; never 0, with which ksmd would wait.
+ */
+unsigned int ksm_policy_within(u64 pages, const struct ksm_policy_goal *goal)
+{
+	u64 most = clamp_t(u64, goal->max_pages, 1, UINT_MAX);
+
+	return clamp_t(u64, max_t(u64, pages, goal->min_pages), 1, most);
+}
+
+/**
  * ksm_policy_advise() - how many pages a batch should have from now on
  * @took: what the last round took
  * @goal: what rounds shall take
@@ -113,8 +128,7 @@ unsigned int ksm_policy_advise(const struct ksm_policy_round *took,
 	u64 pages = min3(in_time, in_share, most);
 
 	pages = (7 * pages + 3 * took->pages + 5) / 10;
-	pages = max_t(u64, pages, goal->min_pages);
-	return clamp_t(u64, pages, 1, max(most, 1ULL));
+	return ksm_policy_within(pages, goal);
 }
 
 /**

@@ -46,6 +46,7 @@ struct ksm_budget ksm_policy_budget(unsigned int pages, unsigned int merges);
 bool ksm_policy_merge(struct ksm_budget *budget);
 bool ksm_policy_due(unsigned int age, unsigned int turn);
 bool ksm_policy_spend(struct ksm_budget *budget, unsigned int units);
+unsigned int ksm_policy_within(u64 pages, const struct ksm_policy_goal *goal);
 unsigned int ksm_policy_advise(const struct ksm_policy_round *took,
 			       const struct ksm_policy_goal *goal);
 long ksm_policy_profit(unsigned long saved, unsigned long page_size,

@@ -204,6 +204,25 @@ static void advice_stays_within_its_bounds(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, settle(500, &goal), 1);
 }
 
+/* Also before the first round has told anything. */
+static void bounds_hold_from_the_begin(struct kunit *test)
+{
+	struct ksm_policy_goal goal = { .min_pages = 500, .max_pages = 30000 };
+
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(0, &goal), 500);
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(501, &goal), 501);
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(U64_MAX, &goal), 30000);
+	goal.max_pages = 200;	/* below the minimum; it wins */
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(0, &goal), 200);
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(U64_MAX, &goal), 200);
+	goal.min_pages = 0;
+	goal.max_pages = 0;
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(0, &goal), 1);
+	goal.min_pages = ULONG_MAX;
+	goal.max_pages = ULONG_MAX;
+	KUNIT_EXPECT_EQ(test, ksm_policy_within(0, &goal), UINT_MAX);
+}
+
 static void advice_survives_extreme_figures(struct kunit *test)
 {
 	static const u64 times[] = { 0, 1, NSEC_PER_SEC, U64_MAX / 100 };
@@ -297,6 +316,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(the_cpu_limit_makes_rounds_longer),
 	KUNIT_CASE(a_target_out_of_reach_is_approached),
 	KUNIT_CASE(advice_stays_within_its_bounds),
+	KUNIT_CASE(bounds_hold_from_the_begin),
 	KUNIT_CASE(advice_survives_extreme_figures),
 	KUNIT_CASE(what_costs_nothing_takes_nothing),
 	KUNIT_CASE(profit_is_what_is_saved_less_what_it_takes),
