@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Names and fields are what users' scripts read: an interface.
+ * Names, fields and texts are what users' scripts read: an interface.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM ksm
@@ -27,7 +27,7 @@ DECLARE_EVENT_CLASS(ksm_round,
 		__entry->rmap_entries	= rmap_entries;
 	),
 
-	TP_printk("seq=%d rmap_entries=%u", __entry->seq, __entry->rmap_entries)
+	TP_printk("seq %d rmap size %d", __entry->seq, __entry->rmap_entries)
 );
 
 DEFINE_EVENT(ksm_round, ksm_start_scan,
@@ -55,7 +55,7 @@ DECLARE_EVENT_CLASS(ksm_mm,
 		__entry->mm = mm;
 	),
 
-	TP_printk("mm=%p", __entry->mm)
+	TP_printk("mm %p", __entry->mm)
 );
 
 DEFINE_EVENT(ksm_mm, ksm_enter,
@@ -89,7 +89,7 @@ TRACE_EVENT(ksm_merge_one_page,
 		__entry->err		= err;
 	),
 
-	TP_printk("pfn=%lu rmap_item=%p mm=%p err=%d",
+	TP_printk("ksm pfn %lu rmap_item %p mm %p error %d",
 		  __entry->pfn, __entry->rmap_item, __entry->mm, __entry->err)
 );
 
@@ -116,8 +116,9 @@ TRACE_EVENT(ksm_merge_with_ksm_page,
 		__entry->err		= err;
 	),
 
-	TP_printk("ksm_page=%p pfn=%lu rmap_item=%p mm=%p err=%d", __entry->ksm_page,
-		  __entry->pfn, __entry->rmap_item, __entry->mm, __entry->err)
+	TP_printk("%spfn %lu rmap_item %p mm %p error %d",
+		  (__entry->ksm_page ? "ksm " : ""), __entry->pfn,
+		  __entry->rmap_item, __entry->mm, __entry->err)
 );
 
 /* A KSM page is no more. */
@@ -135,7 +136,7 @@ TRACE_EVENT(ksm_remove_ksm_page,
 		__entry->pfn = pfn;
 	),
 
-	TP_printk("pfn=%lu", __entry->pfn)
+	TP_printk("pfn %lu", __entry->pfn)
 );
 
 /* What was known of a page is dropped; pfn is 0 when it was not merged. */
@@ -157,7 +158,7 @@ TRACE_EVENT(ksm_remove_rmap_item,
 		__entry->mm		= mm;
 	),
 
-	TP_printk("pfn=%lu rmap_item=%p mm=%p",
+	TP_printk("pfn %lu rmap_item %p mm %p",
 		  __entry->pfn, __entry->rmap_item, __entry->mm)
 );
 
@@ -180,7 +181,7 @@ TRACE_EVENT(ksm_advisor,
 		__entry->cpu_percent	= cpu_percent;
 	),
 
-	TP_printk("scan_time=%lld pages_to_scan=%lu cpu_percent=%u",
+	TP_printk("ksm scan time %lld pages_to_scan %lu cpu percent %u",
 		  __entry->scan_time, __entry->pages_to_scan, __entry->cpu_percent)
 );
 
