@@ -16,6 +16,7 @@ out=$1
 shift
 
 root=$(mktemp -d)
+chmod 755 "$root"
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/etc" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/root" "$root/lib64"
 cp "$(command -v busybox)" "$root/bin/busybox"
