@@ -2,8 +2,8 @@
 /*
  * Knobs that say how much ksmd does: smart_scan, the advisor, limits on merging.
  */
+#include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "ksm_util.h"
@@ -18,43 +18,8 @@ static double now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-static void refused(const char *name, const char *text)
-{
-	char before[64], after[64], path[128];
-	int err;
-
-	snprintf(path, sizeof(path), KSM_DIR "%s", name);
-	ksm_check(ksm_read_text(path, before, sizeof(before)) > 0, "cannot read %s", name);
-	err = ksm_knob_write(name, text);
-	ksm_check(err == -EINVAL, "%s takes '%s': %s", name, text, strerror(-err));
-	ksm_check(ksm_read_text(path, after, sizeof(after)) > 0, "cannot read %s", name);
-	ksm_check(!strcmp(before, after), "%s was '%s' and is '%s'", name, before, after);
-}
-
-static void taken(const char *name, const char *text, long want)
-{
-	int err = ksm_knob_write(name, text);
-
-	ksm_check(!err, "%s refuses '%s': %s", name, text, strerror(-err));
-	ksm_check_eq(ksm_knob_get(name), want);
-}
-
 /* ------------------------------------------------------------------------ */
 /* smart_scan                                                               */
-
-static void smart_scan_takes_what_it_always_took(void)
-{
-	static const char * const bad[] = { "abc", "-1", "2", " ", "4294967296" };
-	unsigned int i;
-
-	ksm_need_knob("smart_scan");
-	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		refused("smart_scan", bad[i]);
-	taken("smart_scan", "1x", 1);
-	taken("smart_scan", "0\n", 0);
-	taken("smart_scan", "", 0);
-	taken("smart_scan", "1", 1);
-}
 
 /* Pages that ksmd reads, and passes over, in a number of rounds, 16 at the least. */
 struct reading {
@@ -161,66 +126,118 @@ static void smart_scan_merges_by_content_alone(void)
 /* ------------------------------------------------------------------------ */
 /* The advisor                                                              */
 
-static void advisor_mode_takes_its_words_only(void)
+static void set_mode(const char *mode)
 {
-	static const char * const bad[] = {
-		"scan-tim", "scan-time ", "none x", "[none]", "SCAN-TIME", "0", " ",
-	};
-	char text[64];
-	unsigned int i;
+	ksm_check(!ksm_knob_write("advisor_mode", mode), "%s is refused", mode);
+}
 
-	ksm_need_knob("advisor_mode");
-	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		refused("advisor_mode", bad[i]);
-	ksm_read_text(KSM_DIR "advisor_mode", text, sizeof(text));
-	ksm_check(!strcmp(text, "[none] scan-time\n"), "it says '%s'", text);
-	ksm_check(!ksm_knob_write("advisor_mode", "scan-time\n"), "scan-time is refused");
-	ksm_read_text(KSM_DIR "advisor_mode", text, sizeof(text));
-	ksm_check(!strcmp(text, "none [scan-time]\n"), "it says '%s'", text);
+static void set_bounds(unsigned long min, unsigned long max)
+{
+	ksm_knob_set("advisor_min_pages_to_scan", min);
+	ksm_knob_set("advisor_max_pages_to_scan", max);
+	ksm_check_eq(ksm_knob_get("advisor_min_pages_to_scan"), min);
+	ksm_check_eq(ksm_knob_get("advisor_max_pages_to_scan"), max);
 }
 
 static void the_advisor_keeps_pages_to_scan_for_itself(void)
 {
+	const struct ksm_row *row = ksm_row_of("pages_to_scan");
+
 	ksm_need_knob("advisor_mode");
-	taken("advisor_min_pages_to_scan", "600", 600);
-	ksm_check(!ksm_knob_write("advisor_mode", "scan-time"), "scan-time is refused");
+	ksm_knob_set("advisor_min_pages_to_scan", 600);
+	set_mode("scan-time");
 	ksm_check_eq(ksm_knob_get("pages_to_scan"), 600);
-	refused("pages_to_scan", "77");
-	ksm_check(!ksm_knob_write("advisor_mode", "none"), "none is refused");
+	ksm_files_begin();
+	ksm_row_refuses(row, "77", 2, EINVAL);
+	ksm_row_refuses(row, "600", 3, EINVAL);
+	set_mode("scan-time");
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), 600);
+	set_mode("none");
 	ksm_check_eq(ksm_knob_get("pages_to_scan"), 100);
-	taken("pages_to_scan", "77", 77);
+	ksm_row_set(row, "77");
+	set_mode("none");
+	ksm_row_says(row, "77");
 }
 
-static void P80_advisor_max_cpu_is_a_percentage(void)
+static void go_round(unsigned int rounds)
 {
-	static const char * const bad[] = { "0", "101", "1000", "-1", "4294967296", "x", "70%" };
-	unsigned int i;
+	long end = ksm_knob_get("full_scans") + rounds;
 
-	ksm_need_knob("advisor_max_cpu");
-	for (i = 0; i < ARRAY_SIZE(bad); i++)
-		refused("advisor_max_cpu", bad[i]);
-	taken("advisor_max_cpu", "1", 1);
-	taken("advisor_max_cpu", "100", 100);
+	ksm_await(ksm_knob_get("full_scans") >= end, 60, "full_scans stays at %ld",
+		  ksm_knob_get("full_scans"));
 }
 
-static void advisor_numbers_may_come_in_any_order(void)
+static void settle_advisor(unsigned int rounds)
 {
-	static const char * const names[] = {
-		"advisor_min_pages_to_scan", "advisor_max_pages_to_scan",
-		"advisor_target_scan_time",
-	};
-	unsigned int i;
+	set_mode("scan-time");
+	ksm_run();
+	go_round(rounds);
+}
 
+/* From its first moment on, and however long it goes on. */
+static void expect_always(long pages)
+{
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), pages);
+	ksm_run();
+	go_round(3);
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), pages);
+	ksm_stop();
+	set_mode("none");
+}
+
+/* Scripts set the two in any order, and may leave them so. */
+static void an_advisors_minimum_above_its_maximum_gives_way(void)
+{
 	ksm_need_knob("advisor_mode");
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		refused(names[i], "18446744073709551616");
-		refused(names[i], "-1");
-		refused(names[i], "1x");
-		taken(names[i], "4294967296", 4294967296L);
-	}
-	refused("advisor_target_scan_time", "0");
-	taken("advisor_max_pages_to_scan", "100", 100);
-	taken("advisor_min_pages_to_scan", "200", 200);
+	ksm_map_unique(PAGES, 9);
+	set_bounds(5000, 1000);		/* the maximum falls below */
+	set_mode("scan-time");
+	expect_always(1000);
+
+	ksm_knob_set("advisor_max_pages_to_scan", 300);
+	ksm_knob_set("advisor_min_pages_to_scan", 200);
+	ksm_knob_set("advisor_min_pages_to_scan", 400);	/* the minimum climbs above */
+	set_mode("scan-time");
+	expect_always(300);
+}
+
+static void new_bounds_hold_for_an_advisor_at_work(void)
+{
+	ksm_need_knob("advisor_mode");
+	ksm_map_unique(PAGES, 10);
+	set_bounds(300, 300);
+	settle_advisor(2);
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), 300);
+	set_bounds(300, 200);
+	go_round(3);
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), 200);
+	set_bounds(700, 200);
+	set_bounds(700, 900);
+	go_round(3);
+	ksm_check(ksm_knob_get("pages_to_scan") >= 700, "%ld pages", ksm_knob_get("pages_to_scan"));
+	set_bounds(700, 700);
+	go_round(3);
+	ksm_check_eq(ksm_knob_get("pages_to_scan"), 700);
+}
+
+static void the_advisor_survives_extreme_numbers(void)
+{
+	ksm_need_knob("advisor_mode");
+	ksm_map_unique(16, 11);
+	set_bounds(LONG_MAX, LONG_MAX);
+	set_mode("scan-time");
+	expect_always(sizeof(long) > sizeof(int) ? UINT_MAX : LONG_MAX);
+
+	/* With none at all ksmd would wait for ever. */
+	set_bounds(0, 0);
+	set_mode("scan-time");
+	expect_always(1);
+
+	set_bounds(1, LONG_MAX);
+	ksm_knob_set("advisor_target_scan_time", ULONG_MAX);
+	ksm_knob_set("advisor_max_cpu", 1);
+	set_mode("scan-time");
+	expect_always(1);
 }
 
 /*
@@ -235,7 +252,7 @@ static void start_advisor(size_t pages, unsigned int batch)
 	ksm_knob_set("advisor_max_cpu", 100);
 	ksm_knob_set("advisor_target_scan_time", 1);
 	ksm_knob_set("advisor_min_pages_to_scan", batch);
-	ksm_check(!ksm_knob_write("advisor_mode", "scan-time"), "scan-time is refused");
+	set_mode("scan-time");
 	ksm_check_eq(ksm_knob_get("pages_to_scan"), batch);
 	ksm_run();
 }
@@ -269,7 +286,7 @@ static double cpu_share(double *cpu, double *at)
 
 static void the_advisor_heeds_its_cpu_limit(void)
 {
-	double cpu, at, share;
+	double cpu = 0, at = 0, share;
 	long scans;
 
 	/* Rests of a second in all are 25 batches, each of more than 128 pages. */
@@ -295,8 +312,6 @@ static void max_kernel_pages_limits_ksm_pages(void)
 	char *a, *b, *c;
 
 	ksm_need_knob("max_kernel_pages");
-	refused("max_kernel_pages", "-1");
-	refused("max_kernel_pages", "18446744073709551616");
 	ksm_knob_set("max_kernel_pages", 3);
 	a = ksm_map_unique(8, 7);
 	b = ksm_map_unique(8, 7);
@@ -349,14 +364,13 @@ static void max_pages_to_merge_limits_a_batch(void)
 }
 
 static const struct ksm_test tests[] = {
-	KSM_TEST(smart_scan_takes_what_it_always_took),
 	KSM_TEST(smart_scan_reads_old_pages_less_often),
 	KSM_TEST(smart_scan_delays_no_merge_of_a_page_at_rest),
 	KSM_TEST(smart_scan_merges_by_content_alone),
-	KSM_TEST(advisor_mode_takes_its_words_only),
 	KSM_TEST(the_advisor_keeps_pages_to_scan_for_itself),
-	KSM_TEST(P80_advisor_max_cpu_is_a_percentage),
-	KSM_TEST(advisor_numbers_may_come_in_any_order),
+	KSM_TEST(an_advisors_minimum_above_its_maximum_gives_way),
+	KSM_TEST(new_bounds_hold_for_an_advisor_at_work),
+	KSM_TEST(the_advisor_survives_extreme_numbers),
 	KSM_TEST(the_advisor_follows_its_target),
 	KSM_TEST(the_advisor_heeds_its_cpu_limit),
 	KSM_TEST(max_kernel_pages_limits_ksm_pages),

@@ -34,28 +34,6 @@ static void get_tells_what_set_did(void)
 	ksm_check_sys(ksm_prctl_merge(0));
 }
 
-static int prctl_with(int option, unsigned long arg2, int which)
-{
-	unsigned long arg[6] = { 0 };
-
-	arg[2] = arg2;
-	if (which)
-		arg[which] = 1;
-	return syscall(SYS_prctl, option, arg[2], arg[3], arg[4], arg[5]) < 0 ? errno : 0;
-}
-
-static void unused_arguments_must_be_zero(void)
-{
-	int which;
-
-	for (which = 3; which <= 5; which++) {
-		ksm_check_eq(prctl_with(PR_SET_MEMORY_MERGE, 1, which), EINVAL);
-		ksm_check_eq(get_merge(), 0);
-	}
-	for (which = 2; which <= 5; which++)
-		ksm_check_eq(prctl_with(PR_GET_MEMORY_MERGE, 0, which), EINVAL);
-}
-
 static void no_capability_is_needed(void)
 {
 	ksm_check_sys(setresuid(65534, 65534, 65534));
@@ -238,7 +216,6 @@ static void P78_adjacent_mappings_stay_one_VMA(void)
 
 static const struct ksm_test tests[] = {
 	KSM_TEST(get_tells_what_set_did),
-	KSM_TEST(unused_arguments_must_be_zero),
 	KSM_TEST(no_capability_is_needed),
 	KSM_TEST(mappings_before_and_after_merge),
 	KSM_TEST(the_heap_merges),

@@ -1,85 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/mm/ksm: what it takes, what it refuses, and when ksmd obeys.
+ * /sys/kernel/mm/ksm: when ksmd obeys. What the files take, ksm_input_tests.c asks.
  */
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "ksm_util.h"
-
-static void refused(const char *name, const char *text)
-{
-	long before = ksm_knob_get(name);
-	int err = ksm_knob_write(name, text);
-
-	ksm_check(err == -EINVAL, "%s takes '%s': %s", name, text, strerror(-err));
-	ksm_check_eq(ksm_knob_get(name), before);
-}
-
-static void taken(const char *name, const char *text, long want)
-{
-	int err = ksm_knob_write(name, text);
-
-	ksm_check(!err, "%s refuses '%s': %s", name, text, strerror(-err));
-	ksm_check_eq(ksm_knob_get(name), want);
-}
-
-static void bad_input_is_refused_and_changes_nothing(void)
-{
-	static const char * const names[] = { "run", "pages_to_scan", "sleep_millisecs" };
-	static const char * const bad[] = {
-		"abc", "-1", "1x", "1 2", " ", "4294967296", "99999999999999999999", "0x",
-	};
-	unsigned int i, j;
-
-	for (i = 0; i < ARRAY_SIZE(names); i++)
-		for (j = 0; j < ARRAY_SIZE(bad); j++)
-			refused(names[i], bad[j]);
-	refused("run", "3");
-	refused("run", "4294967295");
-}
-
-static void good_input_is_taken_as_text(void)
-{
-	taken("pages_to_scan", "123", 123);
-	taken("pages_to_scan", "124\n", 124);
-	taken("pages_to_scan", "", 124);
-	taken("pages_to_scan", "4294967295", 4294967295L);
-	taken("sleep_millisecs", "4294967295", 4294967295L);
-	taken("sleep_millisecs", "0", 0);
-	taken("run", "", 0);
-	taken("run", "1\n", 1);
-	taken("run", "2", 2);
-	taken("run", "0", 0);
-}
-
-static void check_mode(const char *name, unsigned int want)
-{
-	char path[256];
-	struct stat st;
-
-	snprintf(path, sizeof(path), KSM_DIR "%s", name);
-	ksm_check_sys(stat(path, &st));
-	ksm_check((st.st_mode & 0777) == want, "%s has mode 0%o", name, st.st_mode & 0777);
-}
-
-static void files_and_their_modes(void)
-{
-	static const char * const counters[] = {
-		"pages_shared", "pages_sharing", "pages_unshared", "pages_volatile",
-		"pages_scanned", "full_scans", "general_profit",
-	};
-	unsigned int i;
-
-	check_mode("run", 0644);
-	check_mode("pages_to_scan", 0644);
-	check_mode("sleep_millisecs", 0644);
-	for (i = 0; i < ARRAY_SIZE(counters); i++) {
-		check_mode(counters[i], 0444);
-		ksm_knob_get(counters[i]);
-	}
-}
 
 static void run_0_stops_ksmd(void)
 {
@@ -227,9 +153,6 @@ static void ksmd_is_a_nice_thread(void)
 }
 
 static const struct ksm_test tests[] = {
-	KSM_TEST(files_and_their_modes),
-	KSM_TEST(bad_input_is_refused_and_changes_nothing),
-	KSM_TEST(good_input_is_taken_as_text),
 	KSM_TEST(run_0_stops_ksmd),
 	KSM_TEST(run_2_resets_full_scans),
 	KSM_TEST(run_2_keeps_ksmd_from_merging),

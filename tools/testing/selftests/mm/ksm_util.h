@@ -26,6 +26,7 @@
 #include "ksm_knob.h"
 #include "ksm_proc.h"
 
+#include "ksm_files.h"
 #include "ksm_harness.h"
 #include "ksm_memory.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * madvise(MADV_MERGEABLE) and MADV_UNMERGEABLE: which mappings may merge, what
- * comes back for bad ranges, and which VMA flags must not suffer.
+ * madvise(MADV_MERGEABLE) and MADV_UNMERGEABLE: which mappings may merge, and which
+ * VMA flags must not suffer.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -38,21 +38,6 @@ static void a_gap_gives_ENOMEM_after_the_rest(void)
 	ksm_check(!ksm_vma_has(last, "mg"), "still mergeable behind the gap");
 	ksm_verify_equal(mem, PAGES, 1);
 	ksm_verify_equal(last, PAGES, 1);
-}
-
-static void bad_ranges_give_their_errors(void)
-{
-	char *mem = ksm_map(PAGES);
-	size_t size = psize();
-
-	ksm_check_eq(advise(mem + 1, size, MADV_MERGEABLE), EINVAL);
-	ksm_check_eq(advise(mem + 1, size, MADV_UNMERGEABLE), EINVAL);
-	ksm_check_eq(advise(mem, -size, MADV_MERGEABLE), EINVAL);
-	ksm_check_eq(advise(mem, 0, MADV_MERGEABLE), 0);
-	ksm_check(!ksm_vma_has(mem, "mg"), "a bad range was taken");
-	ksm_check_sys(munmap(mem, PAGES * size));
-	ksm_check_eq(advise(mem, PAGES * size, MADV_MERGEABLE), ENOMEM);
-	ksm_check_eq(advise(mem, PAGES * size, MADV_UNMERGEABLE), ENOMEM);
 }
 
 static void a_length_is_rounded_up_to_pages(void)
@@ -276,7 +261,6 @@ static void process_madvise_of_oneself(void)
 
 static const struct ksm_test tests[] = {
 	KSM_TEST(a_gap_gives_ENOMEM_after_the_rest),
-	KSM_TEST(bad_ranges_give_their_errors),
 	KSM_TEST(a_length_is_rounded_up_to_pages),
 	KSM_TEST(offering_twice_or_never_is_no_error),
 	KSM_TEST(P16_shared_memory_is_ignored),
