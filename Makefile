@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 export T KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
 
 .PHONY: help run check check-kasan check-base stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
-	base-kernel base-debug-kernel uml base-uml patch install tests clean distclean
+	base-kernel base-debug-kernel uml base-uml abi-base patch install tests clean distclean
 
 help:
 	@sed -n 's/^#: //p' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,7 @@ install: deps
 #:   make base-kernel         build/x86-base: the base's own KSM; also base-debug-kernel
 #:   make tests               build/tests: our selftests
 #:   make check-base          the selftests on the base's kernel: what they say of its KSM
+#:   make abi-base            scripts/abi.base anew: what users see of the base's KSM
 deps:
 	@scripts/deps.sh
 
@@ -93,6 +94,9 @@ base-uml: base-tree
 
 tests: tree
 	@scripts/selftests.sh ours
+
+abi-base: base-debug-kernel
+	@scripts/abi.sh record
 
 #: Tidying
 #:   make clean               remove what was built; the sources and the compiler's cache stay

@@ -6,9 +6,10 @@
 #   KASAN=1	all that runs in guests, on the kernel with KASAN; after each suite
 #		kmemleak looks for what it left behind
 #
-# The suites: what can be said of the sources without running them; KUnit; our
-# selftests, each in a guest of its own; `collisions', some of these once more where
-# all pages have one of two hashes; the base's own KSM tests on our kernel.
+# The suites: what can be said of the sources without running them; abi, that users
+# find all that the base's KSM shows, and nothing else unmeant; KUnit; our selftests,
+# each in a guest of its own; `collisions', some of these once more where all pages
+# have one of two hashes; the base's own KSM tests on our kernel.
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/check-static.sh"
@@ -23,8 +24,11 @@ kernel=${KERNEL:-$build/$ours/arch/x86/boot/bzImage}
 skip_list=$top/scripts/base-tests.skip
 knob_list=$top/scripts/base-tests.knobs
 guests_list=$top/scripts/suites.guests
+abi_list=$top/scripts/abi.ours headers=ours
 # the base's own kernel has what its tests need
-case $kernel in */x86-base*) skip_list=/dev/null knob_list=/dev/null ;; esac
+case $kernel in
+*/x86-base*) skip_list=/dev/null knob_list=/dev/null abi_list=/dev/null headers=base ;;
+esac
 # What merges most, for the order by content; all of it in one guest.
 collisions="ksm_order_tests ksm_functional_tests ksm_lifetime_tests ksm_mremap_tests"
 total_passed=0 total_failed=0 total_skipped=0
@@ -175,6 +179,18 @@ skips()
 		done >> "$results"
 }
 
+# What users see of a running kernel, against what they see of the base's.
+suite_abi()
+{
+	if "$top/scripts/abi.sh" $headers "$kernel" "$out/abi.list" > "$log" 2>&1; then
+		awk -f "$top/scripts/abi.awk" list=base "$top/scripts/abi.base" \
+			list=meant "$abi_list" list=seen "$out/abi.list" |
+			sort -t '	' -k 2 > "$results"
+	else
+		fail abi "$(tail -n 1 "$log")" > "$results"
+	fi
+}
+
 # list SUITE SECONDS TEST COMMAND: a line for /etc/suites
 list()
 {
@@ -209,6 +225,7 @@ plan_guests()
 {
 	: > "$out/suites"
 	guests=''
+	! wanted abi || guests=abi
 	# shellcheck disable=SC2046
 	if [ -z "${KERNEL:-}" ] && wanted kunit $(ls "$linux"/mm/ksm/tests/*.c 2> /dev/null); then
 		list kunit 300 kunit 'cat /sys/kernel/debug/kunit/*/results'
@@ -260,7 +277,7 @@ done
 plan_guests
 # shellcheck disable=SC2086
 [ -n "$static$guests" ] || die "check: no suite and no test has \"$T\" in its name; the suites are:" \
-	$static_suites kunit collisions $programs
+	$static_suites abi kunit collisions $programs
 
 if [ -n "$guests" ]; then
 	"$top/scripts/selftests.sh" ours
@@ -286,6 +303,12 @@ if [ -n "$guests" ]; then
 		"$build"/tests/ksm_*tests "$build"/tests-base/base_ksm_*tests
 fi
 for name in $guests; do
+	if [ "$name" = abi ]; then
+		begin abi
+		suite_abi
+		finish
+		continue
+	fi
 	parameters=$(parameters_of "$name")
 	if [ "$name" = kunit ]; then
 		parameters='kunit.enable=1'
