@@ -9,7 +9,8 @@
 # The suites: what can be said of the sources without running them; abi, that users
 # find all that the base's KSM shows, and nothing else unmeant; KUnit; our selftests,
 # each in a guest of its own; `collisions', some of these once more where all pages
-# have one of two hashes; the base's own KSM tests on our kernel.
+# have one of two hashes; the base's own KSM tests on our kernel; at last, if all of
+# that was run, the page of pitfalls: does it say what is true?
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/check-static.sh"
@@ -317,7 +318,16 @@ for name in $guests; do
 	guest_suite "$name" "$parameters"
 done
 
-echo "check: $(took $(($(date +%s) - start)))${T:+, only $T}; logs in ${out#"$top"/}"
+# What the page of pitfalls says of tests, they have to have said just now: all of them.
+if [ -z "$T${KERNEL:-}" ]; then
+	begin pitfalls
+	"$top/scripts/pitfalls.sh" check "$out" > "$results" 2> "$log" || fail pitfalls "$(tail -n 1 "$log")" >> "$results"
+	finish
+	tail -n 1 "$log"
+fi
+case $kernel in */x86-base*) "$top/scripts/pitfalls.sh" base "$out" ;; esac
+
+echo "check: $(took $(($(date +%s) - start)))${T:+, only $T, not the pitfalls}; logs in ${out#"$top"/}"
 [ $((total_passed + total_failed)) -gt 0 ] || total_failed=1
 echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
 [ $total_failed -eq 0 ]
