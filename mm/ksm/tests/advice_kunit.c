@@ -4,8 +4,11 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pgtable.h>
+#include <linux/sched/numa_balancing.h>
+#include <linux/sched/sysctl.h>
 
 #include "../advice.h"
+#include "../match.h"
 #include "../mms.h"
 #include "../record.h"
 #include "../state.h"
@@ -189,6 +192,39 @@ static void P19_read_only_memory_can_be_taken_back(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr, 1));
 }
 
+static pte_t hint(pte_t pte)
+{
+	return pte_modify(pte, PAGE_NONE);
+}
+
+/*
+ * The first fault at such a page backs out: it only makes the PTE present again,
+ * and has no process's statistics to count in.
+ */
+static void P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm), i;
+	bool was_on = sysctl_numa_balancing_mode;
+
+	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
+		kunit_skip(test, "needs CONFIG_NUMA_BALANCING");
+	KUNIT_ASSERT_NULL(test, current->mm);
+	for (i = 0; i < PAGES; i++)
+		ksm_test_change_pte(mm, addr + i * PAGE_SIZE, hint);
+	KUNIT_ASSERT_TRUE(test, pte_protnone(ksm_test_pte_at(mm, addr)));
+
+	set_numabalancing_state(true);
+	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	set_numabalancing_state(was_on);
+
+	for (i = 0; i < PAGES; i++) {
+		KUNIT_EXPECT_FALSE(test, is_merged(mm, addr + i * PAGE_SIZE));
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + i * PAGE_SIZE, 1));
+	}
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
+}
+
 /* ------------------------------------------------------------------------ */
 /* prctl.                                                                   */
 
@@ -262,6 +298,40 @@ static void P26_who_merges_nothing_any_more_has_all_to_himself(struct kunit *tes
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
 }
 
+static unsigned long merged_zeros(struct kunit *test, struct mm_struct *mm)
+{
+	bool was_on = ksm_state.use_zero_pages;
+	unsigned long addr = ksm_test_map(test, mm, 1);
+
+	ksm_test_write(test, mm, addr, 0);
+	WRITE_ONCE(ksm_state.use_zero_pages, true);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, addr), KSM_MATCH_ZERO);
+	WRITE_ONCE(ksm_state.use_zero_pages, was_on);
+	return addr;
+}
+
+/* As s390 asks for it, whatever a program has asked for. */
+static void P75_who_must_not_merge_has_all_to_himself(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm), zeros = merged_zeros(test, mm), i;
+
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(mm), 1);
+	mmap_write_lock(mm);
+	KUNIT_EXPECT_EQ(test, ksm_disable(mm), 0);
+	mmap_write_unlock(mm);
+	for (i = 0; i < PAGES; i++) {
+		KUNIT_EXPECT_FALSE(test, is_merged(mm, addr + i * PAGE_SIZE));
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + i * PAGE_SIZE, 1));
+	}
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(mm), 0);
+	KUNIT_EXPECT_FALSE(test, is_zero_pfn(pte_pfn(ksm_test_pte_at(mm, zeros))));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, zeros, 0));
+	KUNIT_EXPECT_FALSE(test, flags_at(mm, addr) & VM_MERGEABLE);
+	KUNIT_EXPECT_FALSE(test, flags_at(mm, zeros) & VM_MERGEABLE);
+	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
+}
+
 static struct kunit_case advice_cases[] = {
 	KUNIT_CASE(who_offers_is_registered_once),
 	KUNIT_CASE(what_cannot_merge_is_ignored),
@@ -269,10 +339,12 @@ static struct kunit_case advice_cases[] = {
 	KUNIT_CASE(what_is_not_offered_any_more_is_private),
 	KUNIT_CASE(P19_a_private_copy_has_the_bits_of_its_pte),
 	KUNIT_CASE(P19_read_only_memory_can_be_taken_back),
+	KUNIT_CASE(P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread),
 	KUNIT_CASE(who_merges_all_offers_what_can_merge),
 	KUNIT_CASE(a_new_vma_is_offered_where_all_is),
 	KUNIT_CASE(P78_the_flag_is_known_before_the_vma_is),
 	KUNIT_CASE(P26_who_merges_nothing_any_more_has_all_to_himself),
+	KUNIT_CASE(P75_who_must_not_merge_has_all_to_himself),
 	{ }
 };
 

@@ -103,6 +103,24 @@ static void P53_an_item_outlives_its_vma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&anon_vma->refcount), 1);
 }
 
+static void P57_the_index_of_a_KSM_page_means_nothing(struct kunit *test)
+{
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(at.mm);
+	vma = vma_lookup(at.mm, at.a);
+	KUNIT_EXPECT_EQ(test, page_address_in_vma(&at.folio->page, vma),
+			(unsigned long)-EFAULT);
+	mmap_read_unlock(at.mm);
+	/* Neither a walk nor the copying of a fork looks at it. */
+	at.folio->index += 1000;
+	expect_found(test, 4);
+	ksm_test_fork(test, at.child);
+	expect_found(test, 6);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 1));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.child, at.a, 1));
+}
+
 static void P86_who_leaves_leaves_the_way_to_his_child(struct kunit *test)
 {
 	expect_found(test, 4);
@@ -142,6 +160,7 @@ static void P86_a_way_that_has_ended_is_no_reason_to_drop_another(struct kunit *
 static struct kunit_case fork_cases[] = {
 	KUNIT_CASE(P51_an_item_says_its_address_and_no_more),
 	KUNIT_CASE(P53_an_item_outlives_its_vma),
+	KUNIT_CASE(P57_the_index_of_a_KSM_page_means_nothing),
 	KUNIT_CASE(P86_a_way_that_has_ended_is_no_reason_to_drop_another),
 	KUNIT_CASE(P86_who_leaves_leaves_the_way_to_his_child),
 	{ }
