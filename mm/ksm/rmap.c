@@ -224,6 +224,13 @@ static bool anon_fits(struct folio *folio, struct vm_area_struct *vma,
 	return false;
 }
 
+static void count_copy(void)
+{
+#ifdef CONFIG_SWAP
+	count_vm_event(KSM_SWPIN_COPY);
+#endif
+}
+
 static struct folio *make_copy(struct folio *folio, struct vm_area_struct *vma,
 			       unsigned long addr)
 {
@@ -243,7 +250,7 @@ static struct folio *make_copy(struct folio *folio, struct vm_area_struct *vma,
 	folio_set_dirty(copy);
 	__folio_mark_uptodate(copy);
 	__folio_set_locked(copy);
-	count_vm_event(KSM_SWPIN_COPY);
+	count_copy();
 	return copy;
 }
 
