@@ -16,6 +16,10 @@
 #define SYS_mseal	462
 #endif
 
+#ifndef PROT_MTE
+#define PROT_MTE	0x20	/* EINVAL elsewhere */
+#endif
+
 #define PAGES	8
 
 static int advise(const void *mem, size_t len, int advice)
@@ -191,6 +195,29 @@ static void offer_and_take_back(char *mem, size_t pages)
 }
 
 /* P25: VM_MERGEABLE is a constant of 32 bits, vm_flags has 64. */
+/* Each page has tags beside its bytes there (arm64's MTE), and they may differ. */
+static void P15_memory_with_tags_stays_apart(void)
+{
+	char *tagged = ksm_map(PAGES), *zeros = ksm_map(PAGES), *plain;
+
+	if (mprotect(tagged, PAGES * psize(), PROT_READ | PROT_WRITE | PROT_MTE) ||
+	    mprotect(zeros, PAGES * psize(), PROT_READ | PROT_WRITE | PROT_MTE))
+		ksm_skip("this machine has no tags: %m");
+	ksm_fill_equal(tagged, PAGES, 1);
+	memset(zeros, 0, PAGES * psize());
+	plain = ksm_map_equal(PAGES, 1);
+	ksm_mergeable(tagged, PAGES);
+	ksm_mergeable(zeros, PAGES);
+	ksm_knob_set("use_zero_pages", 1);
+
+	ksm_merge(plain, PAGES);
+	ksm_expect_none(tagged, PAGES);
+	ksm_expect_none(zeros, PAGES);
+	ksm_check_eq(ksm_knob_get("ksm_zero_pages"), 0);
+	ksm_verify_equal(tagged, PAGES, 1);
+	ksm_verify_equal(plain, PAGES, 1);
+}
+
 static void P25_protection_keys_survive_unmergeable(void)
 {
 	char *mem = ksm_map_equal(PAGES, 8);
@@ -270,6 +297,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P16_the_vdso_data_is_ignored),
 	KSM_TEST(P16_droppable_memory_is_ignored),
 	KSM_TEST(P16_a_range_of_mixed_mappings),
+	KSM_TEST(P15_memory_with_tags_stays_apart),
 	KSM_TEST(P25_protection_keys_survive_unmergeable),
 	KSM_TEST(P25_a_seal_survives_unmergeable),
 	KSM_TEST(P25_userfaultfd_minor_survives_unmergeable),
