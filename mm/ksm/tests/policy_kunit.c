@@ -129,7 +129,7 @@ static struct ksm_policy_round round_with(unsigned int pages)
 	return (struct ksm_policy_round) {
 		.pages	= pages,
 		.cpu	= cpu,
-		.wall	= cpu + DIV_ROUND_UP(MACHINE_PAGES, pages) * BATCH_REST,
+		.wall	= cpu + DIV_ROUND_UP_ULL(MACHINE_PAGES, pages) * BATCH_REST,
 	};
 }
 
@@ -149,7 +149,7 @@ static unsigned int settle(unsigned int pages, const struct ksm_policy_goal *goa
 static struct ksm_policy_goal seconds(unsigned int wall, unsigned int max_cpu)
 {
 	return (struct ksm_policy_goal) {
-		.wall = wall * NSEC_PER_SEC, .max_cpu = max_cpu,
+		.wall = (u64)wall * NSEC_PER_SEC, .max_cpu = max_cpu,
 		.min_pages = 1, .max_pages = ULONG_MAX,
 	};
 }
