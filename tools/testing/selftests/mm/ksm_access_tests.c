@@ -233,6 +233,7 @@ struct writer {
 	const struct ksm_row	*row;
 	unsigned int		cpu;
 	const char		*good, *bad;
+	char			(*says)[64];	/* what may stand there */
 };
 
 static void pin(unsigned int cpu)
@@ -245,53 +246,59 @@ static void pin(unsigned int cpu)
 	sched_setaffinity(0, sizeof(set), &set);
 }
 
-static void write_and_write(struct ksm_kid *parent, void *arg)
+/* A value that stands there is one that somebody wrote, and not made of two. */
+static void expect_one_of_both(const struct writer *writer, int fd)
+{
+	char text[64] = "";
+
+	if (pread(fd, text, sizeof(text) - 1, 0) < 0)
+		ksm_fail("%s cannot be read: %m", writer->row->name);
+	if (strcmp(text, writer->says[0]) && strcmp(text, writer->says[1]))
+		ksm_fail("%s says %s", writer->row->name, text);
+}
+
+static void write_and_look(struct ksm_kid *parent, void *arg)
 {
 	const struct writer *writer = arg;
 	const char *name = writer->row->name;
-	int fd = ksm_files_open(name, O_WRONLY);
+	int fd = ksm_files_open(name, O_RDWR);
 	unsigned int i;
 
 	pin(writer->cpu);
+	ksm_kid_send(parent, 0);
 	ksm_kid_recv(parent);
 	for (i = 0; i < WRITES; i++) {
 		if (write(fd, writer->good, strlen(writer->good)) < 0)
 			ksm_fail("%s refuses %s: %m", name, writer->good);
+		expect_one_of_both(writer, fd);
 		if (write(fd, writer->bad, strlen(writer->bad)) >= 0)
 			ksm_fail("%s takes %s", name, writer->bad);
+		expect_one_of_both(writer, fd);
 	}
 }
 
-/* A value that stands there is one that somebody wrote, and not made of two. */
 static void writers_meet(const struct ksm_row *row)
 {
+	char says[2][64];
 	struct writer writers[] = {
-		{ row, 0, row->good[0], "-1" }, { row, 1, row->good[1], "scan" },
+		{ row, 0, row->good[0], "-1", says }, { row, 1, row->good[1], "scan", says },
 	};
-	char says[2][64], text[64];
 	struct ksm_kid kids[2];
-	int i, status, left = 2;
+	int i;
 
 	for (i = 0; i < 2; i++) {
 		ksm_row_set(row, row->good[i]);
-		ksm_read_text(ksm_files_path(row->name), says[i], sizeof(says[i]));
-		ksm_kid_start(&kids[i], write_and_write, &writers[i]);
+		ksm_check(ksm_read_text(ksm_files_path(row->name), says[i], sizeof(says[i])) > 0,
+			  "%s cannot be read", row->name);
 	}
 	for (i = 0; i < 2; i++)
+		ksm_kid_start(&kids[i], write_and_look, &writers[i]);
+	for (i = 0; i < 2; i++)
+		ksm_kid_recv(&kids[i]);
+	for (i = 0; i < 2; i++)
 		ksm_kid_send(&kids[i], 0);
-	while (left) {
-		ksm_check(ksm_read_text(ksm_files_path(row->name), text, sizeof(text)) > 0,
-			  "%s cannot be read", row->name);
-		ksm_check(!strcmp(text, says[0]) || !strcmp(text, says[1]), "%s says %s",
-			  row->name, text);
-		for (i = 0; i < 2; i++) {
-			if (!kids[i].pid || !ksm_kid_gone(&kids[i], 0, &status))
-				continue;
-			ksm_check_eq(status, 0);
-			kids[i].pid = 0;
-			left--;
-		}
-	}
+	for (i = 0; i < 2; i++)
+		ksm_kid_end(&kids[i]);
 }
 
 static void of_several_writers_one_is_heeded(void)
