@@ -33,6 +33,7 @@
  * value	hash, pfn and age: it has no twin that anybody knows of
  * item		it is a candidate of this round (unstable tree), or merged
  * node		one for each KSM page; no reference to it, see hold.c
+ * chain		the nodes of one content, where max_page_sharing made several
  *
  * Who ends what: an item goes when its owner's scan finds that the page is not
  * there any more, when the range is unmerged, or when its mm is buried
@@ -59,7 +60,8 @@
  *			  change only under its lock
  * ksm_unstable_lock	  mutex: the unstable tree; inside it the mmap lock of
  *			  another mm by trylock, and the PTL
- * ksm_stable_lock	  mutex: the stable tree; nothing is waited for inside
+ * ksm_stable_lock	  mutex: the stable tree and its chains; nothing is waited
+ *			  for inside
  * anon_vma, PTL	  as everywhere in mm
  * ksm_advisor_lock	  mutex, leaf: who sets pages_to_scan
  * ksm_link_lock	  spinlock, leaf: which item belongs to which node
@@ -82,7 +84,7 @@
  *	bury, advisor		for; mms that are gone; how fast to scan
  * 4	match, forget		what to do with one page; what to drop, and when
  * 3	stable_tree, unstable_tree, merge, rmap, profit
- * 2	hold, node, mms, walk, unshare
+ * 2	hold, node, chain, mms, walk, unshare
  * 1	item, record, page, policy
  * 0	state, vma, trace, types.h
  */

@@ -230,6 +230,42 @@ int ksm_ksmd_set_merge_across_nodes(unsigned long across)
 }
 
 /**
+ * ksm_ksmd_set_max_page_sharing() - set how often merging may map a page
+ * @most: how often, at least 2
+ *
+ * Context: Process context; waits for a batch to end.
+ * Return: 0; -EINVAL; -EBUSY while there are KSM pages.
+ */
+int ksm_ksmd_set_max_page_sharing(int most)
+{
+	int err = 0;
+
+	if (most < 2)
+		return -EINVAL;
+
+	ksm_state_take_pass();
+	if (most != ksm_state.max_page_sharing && READ_ONCE(ksm_counts.shared))
+		err = -EBUSY;
+	else
+		WRITE_ONCE(ksm_state.max_page_sharing, most);
+	mutex_unlock(&ksm_pass_lock);
+	return err;
+}
+
+/**
+ * ksm_ksmd_set_chains_prune() - set how often chains are gone through
+ * @millisecs: the time between two looks at a chain
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_chains_prune(unsigned int millisecs)
+{
+	WRITE_ONCE(ksm_state.chains_prune_millisecs, millisecs);
+	return 0;
+}
+
+/**
  * ksm_ksmd_set_max_kernel_pages() - set how many KSM pages there may be
  * @pages: their number; 0 for any
  *

@@ -12,6 +12,8 @@ int ksm_ksmd_set_advisor_mode(enum ksm_advisor_mode mode);
 int ksm_ksmd_set_smart_scan(bool smart);
 int ksm_ksmd_set_use_zero_pages(bool use);
 int ksm_ksmd_set_merge_across_nodes(unsigned long across);
+int ksm_ksmd_set_max_page_sharing(int most);
+int ksm_ksmd_set_chains_prune(unsigned int millisecs);
 int ksm_ksmd_set_max_kernel_pages(unsigned long pages);
 int ksm_ksmd_set_max_pages_to_merge(unsigned int pages);
 int ksm_ksmd_set_sleep_millisecs(unsigned int millisecs);

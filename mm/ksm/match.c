@@ -54,8 +54,9 @@ static int join_locked(struct ksm_offer *offer, struct ksm_node *node,
 {
 	int err;
 
-	/* Since the search it may have moved, or failed. */
-	if (ksm_node_of(keep) != node || folio_test_hwpoison(keep))
+	/* Since the search it may have moved, failed, or been forked. */
+	if (ksm_node_of(keep) != node || folio_test_hwpoison(keep) ||
+	    !ksm_node_has_room(node, keep))
 		return -EAGAIN;
 	err = ksm_merge_freeze(offer);
 	if (err)
@@ -113,7 +114,11 @@ static int promote(struct ksm_offer *offer, struct ksm_node *node)
 	return err;
 }
 
-/* Both folios are locked. @node is used up on success, even if @b is not merged. */
+/*
+ * Both folios are locked. That of @a becomes the KSM page, unless forks map it so
+ * often that none may join it. The node is used up on success, even if the other
+ * is not merged.
+ */
 static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 		       struct ksm_node **nodep)
 {
@@ -121,6 +126,10 @@ static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 	int err;
 
 	if (folio_test_ksm(page_folio(a->page)) || folio_test_ksm(page_folio(b->page)))
+		return -EAGAIN;
+	if (!ksm_node_has_room(node, page_folio(a->page)))
+		swap(a, b);
+	if (!ksm_node_has_room(node, page_folio(a->page)))
 		return -EAGAIN;
 	err = ksm_merge_freeze(a);
 	if (err)
@@ -131,6 +140,7 @@ static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 	if (ksm_page_compare(a->page, b->page))
 		return -EAGAIN;
 
+	ksm_unstable_remove(a->item);
 	err = promote(a, node);
 	if (err)
 		return err;

@@ -86,7 +86,7 @@ void ksm_node_free(struct ksm_node *node)
 	struct ksm_item *anchor;
 
 	spin_lock(&ksm_link_lock);
-	WARN_ON_ONCE(node->nr_items || node->place != KSM_NODE_LOOSE);
+	WARN_ON_ONCE(node->nr_items || node->place != KSM_NODE_LOOSE || node->chain);
 	if (!list_empty(&node->due)) {
 		list_del(&node->due);
 		WRITE_ONCE(nr_due, nr_due - 1);
@@ -101,6 +101,27 @@ void ksm_node_free(struct ksm_node *node)
 
 /* ------------------------------------------------------------------------ */
 /* Who maps it.                                                             */
+
+/**
+ * ksm_node_has_room() - may one more join a page?
+ * @node: its node; may be new
+ * @folio: the page
+ *
+ * Counts who maps it by fork without an item, and whose item is there though
+ * the page is swapped out.
+ *
+ * Context: The caller holds ksm_pass_lock, so nobody joins meanwhile; a fork may
+ *	    map it still.
+ * Return: true while fewer than max_page_sharing map it.
+ */
+bool ksm_node_has_room(const struct ksm_node *node, const struct folio *folio)
+{
+	unsigned int most = READ_ONCE(ksm_state.max_page_sharing);
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return READ_ONCE(node->nr_items) < most && folio_mapcount(folio) < most;
+}
 
 /* See that @node is in the list of those to look at if it has to be. */
 static void update_due(struct ksm_node *node)

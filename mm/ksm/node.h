@@ -9,6 +9,7 @@ void ksm_node_exit(void);
 struct ksm_node *ksm_node_alloc(void);
 void ksm_node_free(struct ksm_node *node);
 
+bool ksm_node_has_room(const struct ksm_node *node, const struct folio *folio);
 void ksm_node_link(struct ksm_node *node, struct ksm_item *item,
 		   struct anon_vma *anon_vma, pgoff_t pgoff);
 bool ksm_node_unlink(struct ksm_item *item, struct folio *folio);

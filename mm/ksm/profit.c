@@ -29,6 +29,7 @@ long ksm_profit_of_all(void)
 				 ksm_policy_record_bytes(records) +
 				 items * sizeof(struct ksm_item) +
 				 atomic_long_read(&ksm_counts.nodes) * sizeof(struct ksm_node) +
+				 READ_ONCE(ksm_counts.chains) * sizeof(struct ksm_chain) +
 				 atomic_long_read(&ksm_counts.mms) * sizeof(struct ksm_mm));
 }
 
@@ -38,7 +39,7 @@ long ksm_profit_of_all(void)
  *
  * A KSM page is saved by all who map it but the one whose item is its first. So
  * the sum over all processes is what ksm_profit_of_all() says, but for what
- * belongs to no process: the nodes.
+ * belongs to no process: nodes and chains.
  *
  * Context: Any context. Waits for nobody but a holder of ksm_mms_lock.
  * Return: Bytes; negative when KSM costs more than it brings.

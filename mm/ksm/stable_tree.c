@@ -13,10 +13,13 @@
  * that migrates to another is found by no search until the sweep has put its
  * node into the tree that is meant for it now.
  *
+ * Where a content has several KSM pages, one of their nodes is in the tree, and
+ * leads to the others: see chain.c.
+ *
  * Owns the roots and their lock. A caller says a hash and a page and gets a node:
  * one tree, or many, is nobody else's business.
  *
- * Floor 3: knows nodes, not who maps them.
+ * Floor 3: knows nodes and chains, not who maps them.
  */
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -26,6 +29,7 @@
 
 #include <trace/events/ksm.h>
 
+#include "chain.h"
 #include "hold.h"
 #include "node.h"
 #include "page.h"
@@ -47,10 +51,16 @@ struct place {
 	struct folio	*folio;	/* of the twin, referenced */
 };
 
+/* The tree under which a node is; all of its chain are under the same. */
+static struct rb_root *tree_of(const struct ksm_node *node)
+{
+	return &roots[node->nid];
+}
+
 /* Is @node in the tree that is meant for its page? */
 static bool is_home(const struct ksm_node *node, const struct folio *folio)
 {
-	return node->place == KSM_NODE_IN_TREE &&
+	return (node->place == KSM_NODE_IN_TREE || node->place == KSM_NODE_IN_CHAIN) &&
 	       node->nid == ksm_page_nid(&folio->page);
 }
 
@@ -85,6 +95,44 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 	return KSM_FOUND_NONE;
 }
 
+/* Let @node be found from now on instead of the one in @at, of equal content. */
+static enum ksm_found turn_to(struct ksm_node *node, struct place *at)
+{
+	ksm_chain_show(node, tree_of(at->node), ksm_node_has_room(at->node, at->folio));
+	folio_put(at->folio);
+	at->node = node;
+	if (ksm_hold_peek(node, &at->folio) != KSM_PEEK_OK)
+		return KSM_FOUND_STALE;
+	if (is_home(node, at->folio))
+		return KSM_FOUND_TWIN;
+	folio_put(at->folio);
+	return KSM_FOUND_STALE;
+}
+
+/* Find a page that has room among those of the twin's content, for the twin in @at. */
+static enum ksm_found find_room(struct place *at)
+{
+	enum ksm_found found = KSM_FOUND_TWIN;
+	struct ksm_node *node;
+
+	lockdep_assert_held(&ksm_stable_lock);
+
+	node = at->node->chain ? ksm_chain_tend(at->node->chain) : at->node;
+	if (node != at->node)
+		found = turn_to(node, at);
+	while (found == KSM_FOUND_TWIN && !ksm_node_has_room(at->node, at->folio)) {
+		node = at->node->chain ? ksm_chain_roomy(at->node->chain) : NULL;
+		if (!node) {
+			folio_put(at->folio);
+			return KSM_FOUND_NONE;
+		}
+		/* Ends: who has no room is not offered before the chain is looked at again. */
+		found = turn_to(node, at);
+		cond_resched();
+	}
+	return found;
+}
+
 /**
  * ksm_stable_search() - look for a KSM page of equal content
  * @hash: the page's hash
@@ -94,7 +142,8 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
  *
  * Context: Process context; may sleep. The caller holds ksm_pass_lock, by which
  *	    the node stays valid.
- * Return: KSM_FOUND_NONE, KSM_FOUND_TWIN or KSM_FOUND_STALE.
+ * Return: KSM_FOUND_NONE, also where so many map those of equal content that
+ *	   none may join; KSM_FOUND_TWIN or KSM_FOUND_STALE.
  */
 enum ksm_found ksm_stable_search(u64 hash, struct page *page,
 				 struct ksm_node **nodep, struct folio **foliop)
@@ -106,6 +155,8 @@ enum ksm_found ksm_stable_search(u64 hash, struct page *page,
 
 	mutex_lock(&ksm_stable_lock);
 	found = descend(hash, page, &at);
+	if (found == KSM_FOUND_TWIN)
+		found = find_room(&at);
 	mutex_unlock(&ksm_stable_lock);
 	*nodep = at.node;
 	*foliop = at.folio;
@@ -120,6 +171,41 @@ static void plant(struct ksm_node *node, struct place *at)
 	node->place = KSM_NODE_IN_TREE;
 }
 
+/* Put @node beside the one in @at, of equal content. */
+static int plant_beside(struct ksm_node *node, struct place *at)
+{
+	int err = ksm_chain_add(at->node, node);
+
+	if (!err)
+		WRITE_ONCE(node->nid, at->node->nid);
+	return err;
+}
+
+/* Find a place for the node of @folio, which is no KSM page yet. */
+static int plant_new(struct ksm_node *node, struct folio *folio)
+{
+	struct place at = { };
+	enum ksm_found found = descend(node->hash, &folio->page, &at);
+	int err;
+
+	if (found == KSM_FOUND_NONE) {
+		plant(node, &at);
+		return 0;
+	}
+	if (found == KSM_FOUND_TWIN)
+		found = find_room(&at);
+	if (found == KSM_FOUND_TWIN) {
+		folio_put(at.folio);
+		return -EEXIST;
+	}
+	if (found != KSM_FOUND_NONE)
+		return -EAGAIN;
+	err = plant_beside(node, &at);
+	if (!err)
+		ksm_chain_show(node, tree_of(node), false);
+	return err;
+}
+
 /**
  * ksm_stable_insert() - put a page into the tree, and make it a KSM page
  * @node: its node, with the hash filled in
@@ -130,30 +216,21 @@ static void plant(struct ksm_node *node, struct place *at)
  *
  * Context: Process context; may sleep. The caller holds ksm_pass_lock and
  *	    @folio's lock, and links an item before it lets go.
- * Return: 0; -EEXIST when there is a KSM page of that content already; -EAGAIN
- *	   when the way is blocked. Nothing has changed then.
+ * Return: 0; -EEXIST when there is a KSM page of that content already which one
+ *	   more may join; -EAGAIN when the way is blocked; -ENOMEM. Nothing has
+ *	   changed then.
  */
 int ksm_stable_insert(struct ksm_node *node, struct folio *folio)
 {
-	struct place at = { };
-	int err = 0;
+	int err;
 
 	lockdep_assert_held(&ksm_pass_lock);
 	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
 
 	mutex_lock(&ksm_stable_lock);
-	switch (descend(node->hash, &folio->page, &at)) {
-	case KSM_FOUND_NONE:
+	err = plant_new(node, folio);
+	if (!err)
 		ksm_hold_adopt(node, folio);
-		plant(node, &at);
-		break;
-	case KSM_FOUND_TWIN:
-		folio_put(at.folio);
-		err = -EEXIST;
-		break;
-	default:
-		err = -EAGAIN;
-	}
 	mutex_unlock(&ksm_stable_lock);
 	return err;
 }
@@ -162,8 +239,10 @@ static void take_out(struct ksm_node *node)
 {
 	lockdep_assert_held(&ksm_stable_lock);
 
-	if (node->place == KSM_NODE_IN_TREE)
-		rb_erase(&node->rb, &roots[node->nid]);
+	if (node->chain)
+		ksm_chain_leave(node, tree_of(node));
+	else if (node->place == KSM_NODE_IN_TREE)
+		rb_erase(&node->rb, tree_of(node));
 	else if (node->place == KSM_NODE_ASIDE)
 		list_del(&node->aside);
 	node->place = KSM_NODE_LOOSE;
@@ -219,8 +298,9 @@ static bool put_home(struct ksm_node *node, struct folio *folio)
 		plant(node, &at);
 		return true;
 	case KSM_FOUND_TWIN:
+		/* Should they not need two, gather.c has one run empty. */
 		folio_put(at.folio);
-		return false;
+		return !plant_beside(node, &at);
 	default:
 		return false;
 	}
@@ -335,6 +415,9 @@ struct ksm_node *ksm_stable_first(void)
  * ksm_stable_next() - the node behind another
  * @node: the node before, still where it was
  *
+ * Of a chain, all are gone through, beginning with the one that is shown. Should
+ * that leave after it was asked for the next, then the next is shown.
+ *
  * Context: As for ksm_stable_first().
  * Return: The node; NULL at the end.
  */
@@ -347,6 +430,11 @@ struct ksm_node *ksm_stable_next(struct ksm_node *node)
 	if (node->place == KSM_NODE_ASIDE)
 		return list_is_last(&node->aside, &aside) ? NULL :
 		       list_next_entry(node, aside);
+	if (node->chain) {
+		if (ksm_chain_next(node))
+			return ksm_chain_next(node);
+		node = node->chain->shown;
+	}
 	next = rb_next(&node->rb);
 	return next ? rb_entry(next, struct ksm_node, rb) : first_from(node->nid + 1);
 }

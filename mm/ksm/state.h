@@ -33,6 +33,9 @@ enum ksm_advisor_mode {
  * @use_zero_pages: merge pages of zeros with the zero page
  * @merge_across_nodes: merge pages of different NUMA nodes (to change:
  *			ksm_pass_lock)
+ * @max_page_sharing: a page that is mapped so often is joined by no other (to
+ *		      change: ksm_pass_lock)
+ * @chains_prune_millisecs: a chain is not gone through more often than that
  * @max_kernel_pages: no more KSM pages than that; 0: any number
  * @max_pages_to_merge: merges in a batch; 0: any number
  * @advisor_mode: see &enum ksm_advisor_mode (to change: advisor.c's lock)
@@ -50,6 +53,8 @@ struct ksm_state {
 	bool		smart_scan;
 	bool		use_zero_pages;
 	bool		merge_across_nodes;
+	unsigned int	max_page_sharing;
+	unsigned int	chains_prune_millisecs;
 	unsigned long	max_kernel_pages;
 	unsigned int	max_pages_to_merge;
 	enum ksm_advisor_mode advisor_mode;
@@ -69,6 +74,8 @@ struct ksm_state {
  * @items: items in the records of all mms
  * @nodes: nodes that exist
  * @zero_pages: PTEs by which KSM maps the zero page
+ * @chains: chains of two nodes or more (lock of the stable tree)
+ * @dups: nodes in them (lock of the stable tree)
  * @mms: registered mms, the dead not yet buried among them
  * @scanned: pages read since boot
  * @skipped: pages not read, though they were there, since boot
@@ -82,6 +89,8 @@ struct ksm_counts {
 	atomic_long_t	items;
 	atomic_long_t	nodes;
 	atomic_long_t	zero_pages;
+	unsigned long	chains;
+	unsigned long	dups;
 	atomic_long_t	mms;
 	unsigned long	scanned;
 	unsigned long	skipped;

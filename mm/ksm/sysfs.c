@@ -72,6 +72,11 @@ static int parse_strictly(const char *buf, unsigned long *number)
 	return kstrtoul(buf, 10, number);
 }
 
+static int parse_int_strictly(const char *buf, int *number)
+{
+	return kstrtoint(buf, 10, number);
+}
+
 static const char * const advisor_modes[] = {
 	[KSM_ADVISOR_NONE]	= "none",
 	[KSM_ADVISOR_SCAN_TIME]	= "scan-time",
@@ -100,6 +105,9 @@ static ssize_t advisor_mode_store(struct kobject *kobj, struct kobj_attribute *a
 
 static struct kobj_attribute advisor_mode_attr = __ATTR_RW(advisor_mode);
 
+KNOB_OF(max_page_sharing, int, parse_int_strictly, "%u",
+	READ_ONCE(ksm_state.max_page_sharing), ksm_ksmd_set_max_page_sharing);
+KNOB(stable_node_chains_prune_millisecs, chains_prune_millisecs, ksm_ksmd_set_chains_prune);
 KNOB(run, run, ksm_ksmd_set_run);
 KNOB(pages_to_scan, pages_to_scan, ksm_ksmd_set_pages_to_scan);
 KNOB(sleep_millisecs, sleep_millisecs, ksm_ksmd_set_sleep_millisecs);
@@ -123,6 +131,8 @@ COUNTER(pages_volatile, "%ld", atomic_long_read(&ksm_counts.fickle));
 COUNTER(pages_skipped, "%lu", READ_ONCE(ksm_counts.skipped));
 COUNTER(pages_scanned, "%lu", READ_ONCE(ksm_counts.scanned));
 COUNTER(ksm_zero_pages, "%ld", atomic_long_read(&ksm_counts.zero_pages));
+COUNTER(stable_node_chains, "%lu", READ_ONCE(ksm_counts.chains));
+COUNTER(stable_node_dups, "%lu", READ_ONCE(ksm_counts.dups));
 COUNTER(kernel_pages_allocated, "%ld", atomic_long_read(&ksm_counts.nodes));
 COUNTER(full_scans, "%lu", READ_ONCE(ksm_counts.rounds));
 COUNTER(general_profit, "%ld", ksm_profit_of_all());
@@ -136,6 +146,8 @@ static struct attribute *ksm_attrs[] = {
 #ifdef CONFIG_NUMA
 	&merge_across_nodes_attr.attr,
 #endif
+	&max_page_sharing_attr.attr,
+	&stable_node_chains_prune_millisecs_attr.attr,
 	&max_kernel_pages_attr.attr,
 	&max_pages_to_merge_attr.attr,
 	&advisor_mode_attr.attr,
@@ -150,6 +162,8 @@ static struct attribute *ksm_attrs[] = {
 	&pages_skipped_attr.attr,
 	&pages_scanned_attr.attr,
 	&ksm_zero_pages_attr.attr,
+	&stable_node_chains_attr.attr,
+	&stable_node_dups_attr.attr,
 	&kernel_pages_allocated_attr.attr,
 	&full_scans_attr.attr,
 	&general_profit_attr.attr,

@@ -8,7 +8,7 @@
  *   M  ksm_mms_lock
  *   L  ksm_link_lock
  *   F  the lock of the folio that the node describes
- *   S  lock of the stable tree
+ *   S  lock of the stable tree, inside P: to read, either will do
  *   U  lock of the unstable tree
  *   R  the mm's mmap lock for write, or for read together with P; P alone
  *      once the mm is dead
@@ -27,6 +27,7 @@
 #include "../mm_slot.h"
 
 struct anon_vma;
+struct ksm_chain;
 
 /*
  * Width of a page's hash: as much as a record can keep beside the rest, so that
@@ -123,19 +124,23 @@ struct ksm_item {
  * enum ksm_node_place - where a node can be found
  * @KSM_NODE_LOOSE: nowhere; it is new, or about to be freed
  * @KSM_NODE_IN_TREE: in the stable tree
+ * @KSM_NODE_IN_CHAIN: through the node of its chain that is in the tree
  * @KSM_NODE_ASIDE: only through its page, whose memory has failed, or which has
  *		    moved and waits for its place in another tree
  */
 enum ksm_node_place {
 	KSM_NODE_LOOSE,
 	KSM_NODE_IN_TREE,
+	KSM_NODE_IN_CHAIN,
 	KSM_NODE_ASIDE,
 };
 
 /**
  * struct ksm_node - one KSM page, and everybody who maps it
  * @rb: place in the stable tree (S)
+ * @member: place in the chain (S)
  * @aside: place among the nodes that no search shall find (S)
+ * @chain: the nodes of the same content, if there are others (S)
  * @hash: hash of the content, taken under write protection; never changes
  * @pfn: the page; follows migration (F to change)
  * @items: merged items (to change F and L, to walk either)
@@ -146,7 +151,7 @@ enum ksm_node_place {
  * @most_anchors: at that length it is time to look which still lead to a
  *		  mapping (F)
  * @nid: in which of the stable trees it is, or was (S)
- * @place: which of @rb and @aside is in use, if any (S)
+ * @place: which of @rb, @member and @aside is in use, if any (S)
  * @astray: its page has moved to where another tree is meant for it (L)
  *
  * A node holds no reference to its page. folio->mapping points back here, and
@@ -155,8 +160,10 @@ enum ksm_node_place {
 struct ksm_node {
 	union {
 		struct rb_node		rb;
+		struct list_head	member;
 		struct list_head	aside;
 	};
+	struct ksm_chain	*chain;
 	u64			hash;
 	unsigned long		pfn;
 	struct hlist_head	items;
@@ -168,6 +175,30 @@ struct ksm_node {
 	s16			nid;
 	u8			place;
 	bool			astray;
+};
+
+/**
+ * struct ksm_chain - the KSM pages of one content, if there are more than one
+ * @shown: the node that is in the stable tree, for a search to find (S)
+ * @roomy: the others that had room when they were looked at (S)
+ * @full: the others that had not, or were not looked at yet (S)
+ * @nr: members, @shown among them (S)
+ * @unseen: members to look at yet, if somebody has begun to (S)
+ * @items: items of those that were looked at (S)
+ * @used: how many of those have items (S)
+ * @loose: fewer pages would do (S)
+ * @settled: when all had been looked at, in jiffies (S)
+ */
+struct ksm_chain {
+	struct ksm_node		*shown;
+	struct list_head	roomy;
+	struct list_head	full;
+	unsigned long		nr;
+	unsigned long		unseen;
+	unsigned long		items;
+	unsigned long		used;
+	bool			loose;
+	unsigned long		settled;
 };
 
 /**
