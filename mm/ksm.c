@@ -82,7 +82,8 @@
  * 6	ksmd			the thread, run states, setters
  * 5	scan, unmerge, advice,	a round; undo everything; what programs ask
  *	bury, advisor		for; mms that are gone; how fast to scan
- * 4	match, forget		what to do with one page; what to drop, and when
+ * 4	match, forget, gather	what to do with one page; what to drop, and when; to
+ *				map fewer copies of one content
  * 3	stable_tree, unstable_tree, merge, rmap, profit
  * 2	hold, node, chain, mms, walk, unshare
  * 1	item, record, page, policy

@@ -21,6 +21,7 @@
 #include <trace/events/ksm.h>
 
 #include "forget.h"
+#include "gather.h"
 #include "item.h"
 #include "match.h"
 #include "merge.h"
@@ -106,16 +107,27 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 	return match;
 }
 
-/* A KSM page: see that its item is the one that it should have. */
-static void meet_ksm_page(struct ksm_offer *offer)
+/*
+ * A KSM page: see that its item is the one that it should have, and its page one
+ * that is worth keeping.
+ */
+static void meet_ksm_page(struct ksm_offer *offer, struct ksm_budget *budget)
 {
 	unsigned long index = offer->addr >> PAGE_SHIFT;
 	struct ksm_item *item;
+	int err;
 
 	item = ksm_record_item(ksm_record_load(offer->owner, index));
 	if (item && item->kind == KSM_ITEM_MERGED &&
-	    item->node == ksm_node_of(page_folio(offer->page)))
+	    item->node == ksm_node_of(page_folio(offer->page))) {
+		offer->item = item;
+		err = ksm_gather_page(offer);
+		if (err != -ENOENT)
+			ksm_policy_spend(budget, KSM_BUDGET_READ);
+		if (!err)
+			ksm_policy_merge(budget);
 		return;
+	}
 	if (ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED))
 		ksm_match_adopt(offer);
 }
@@ -177,7 +189,7 @@ static void scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int 
 
 	if (folio_test_ksm(page_folio(offer.page))) {
 		ksm_policy_spend(budget, 1);
-		meet_ksm_page(&offer);
+		meet_ksm_page(&offer, budget);
 		return;
 	}
 	if (meet_page(&offer, budget) != KSM_MATCH_LARGE)

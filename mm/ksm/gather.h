@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_GATHER_H
+#define _MM_KSM_GATHER_H
+
+#include "types.h"
+
+int ksm_gather_page(struct ksm_offer *offer);
+
+#endif /* _MM_KSM_GATHER_H */
