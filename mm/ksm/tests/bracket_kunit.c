@@ -5,6 +5,8 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 
+#include "../forget.h"
+#include "../gather.h"
 #include "../match.h"
 #include "../mms.h"
 #include "../page.h"
@@ -17,6 +19,7 @@ static struct {
 	struct mmu_notifier	brackets, flushes;
 	struct mm_struct	*mm;
 	unsigned long		a, b, c, d;
+	bool			squeeze;	/* lower the limit when a bracket opens */
 } at;
 
 /* What was heard. */
@@ -56,6 +59,8 @@ static int hear_start(struct mmu_notifier *notifier, const struct mmu_notifier_r
 	heard.open++;
 	if (range->start == at.c)
 		heard.before = pte_at_c();
+	if (at.squeeze)
+		WRITE_ONCE(ksm_state.max_page_sharing, 2);
 	return 0;
 }
 
@@ -113,6 +118,7 @@ static int init(struct kunit *test)
 
 	if (err)
 		return err;
+	at.squeeze = false;
 	at.mm = ksm_test_mm(test);
 	at.a = ksm_test_map(test, at.mm, 4);
 	at.b = at.a + PAGE_SIZE;
@@ -225,12 +231,89 @@ static void P4_what_looks_read_only_is_flushed_too(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, heard.unlinked, 1);
 }
 
+/* Between the search and the locks a fork may take the room. */
+static void room_is_asked_for_again_under_the_locks(struct kunit *test)
+{
+	ksm_test_limit(test, 3);
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	listen(test);
+	at.squeeze = true;
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
+	expect_brackets(test, 1);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(ksm_test_folio_at(at.mm, at.a)), 2);
+	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.c)));
+}
+
+static bool gather(unsigned long addr)
+{
+	struct ksm_offer offer;
+	struct ksm_mm *km;
+	bool moved = false;
+
+	km = ksm_test_lock(at.mm);
+	if (ksm_test_offer(&offer, km, addr)) {
+		offer.item = ksm_record_item(ksm_record_load(km, addr >> PAGE_SHIFT));
+		moved = !ksm_gather_page(&offer);
+		put_page(offer.page);
+	}
+	ksm_test_unlock(at.mm);
+	return moved;
+}
+
+/* Two KSM pages of one content, each with a mapping left: at a and at c. */
+static void keep_two(struct kunit *test)
+{
+	struct ksm_mm *km;
+
+	ksm_test_limit(test, 2);
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	ksm_test_merge_pair(test, at.mm, at.c, at.d);
+	ksm_test_write(test, at.mm, at.b, 2);
+	ksm_test_write(test, at.mm, at.d, 2);
+	km = ksm_test_lock(at.mm);
+	ksm_forget_page(km, at.b >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+	ksm_forget_page(km, at.d >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+	ksm_test_unlock(at.mm);
+	ksm_test_tend_every(0);
+}
+
+static void P12_who_moves_is_in_a_bracket_alone(struct kunit *test)
+{
+	keep_two(test);
+	listen(test);
+	KUNIT_EXPECT_TRUE(test, gather(at.a));
+	expect_brackets(test, 1);
+	KUNIT_EXPECT_EQ(test, heard.first, at.a);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.a),
+			    ksm_test_folio_at(at.mm, at.c));
+}
+
+static void P12_a_move_that_fails_closes_its_bracket(struct kunit *test)
+{
+	struct folio *folio;
+
+	keep_two(test);
+	folio = ksm_test_folio_at(at.mm, at.a);
+	listen(test);
+	folio_get(folio);
+	KUNIT_EXPECT_FALSE(test, gather(at.a));
+	folio_put(folio);
+	expect_brackets(test, 1);
+	folio_lock(folio);
+	KUNIT_EXPECT_FALSE(test, gather(at.a));
+	folio_unlock(folio);
+	expect_brackets(test, 2);
+}
+
 static struct kunit_case bracket_cases[] = {
 	KUNIT_CASE(P12_both_pages_of_a_pair_are_in_a_bracket),
 	KUNIT_CASE(P12_who_joins_is_in_a_bracket_alone),
 	KUNIT_CASE(P12_a_merge_that_fails_closes_its_bracket),
 	KUNIT_CASE(P50_an_item_is_linked_before_its_pte_stands),
 	KUNIT_CASE(P4_what_looks_read_only_is_flushed_too),
+	KUNIT_CASE(room_is_asked_for_again_under_the_locks),
+	KUNIT_CASE(P12_who_moves_is_in_a_bracket_alone),
+	KUNIT_CASE(P12_a_move_that_fails_closes_its_bracket),
 	{ }
 };
 

@@ -29,6 +29,8 @@ static struct {
 	unsigned int	run;
 	unsigned long	scanned;
 	unsigned long	rounds;
+	unsigned int	max_page_sharing;
+	unsigned int	chains_prune;
 } before;
 
 /**
@@ -63,6 +65,8 @@ static void expect_nothing_left(void *data)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
+	KUNIT_EXPECT_EQ(test, ksm_counts.chains, 0);
+	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 0);
 	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 0);
 	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
 	KUNIT_EXPECT_NULL(test, ksm_stable_first());
@@ -103,6 +107,35 @@ int ksm_test_init(struct kunit *test)
 void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data)
 {
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, action, data), 0);
+}
+
+static void restore_limit(void *unused)
+{
+	WRITE_ONCE(ksm_state.max_page_sharing, before.max_page_sharing);
+	WRITE_ONCE(ksm_state.chains_prune_millisecs, before.chains_prune);
+}
+
+/**
+ * ksm_test_limit() - limit how often a page is mapped by merging
+ * @test: the test, after which it is as before
+ * @most: how often; chains are gone through only when the test says so
+ */
+void ksm_test_limit(struct kunit *test, unsigned int most)
+{
+	before.max_page_sharing = ksm_state.max_page_sharing;
+	before.chains_prune = ksm_state.chains_prune_millisecs;
+	ksm_test_at_end(test, restore_limit, NULL);
+	WRITE_ONCE(ksm_state.max_page_sharing, most);
+	ksm_test_tend_every(KSM_TEST_NEVER);
+}
+
+/**
+ * ksm_test_tend_every() - say how often chains are gone through
+ * @millisecs: as in stable_node_chains_prune_millisecs; 0: whenever somebody comes by
+ */
+void ksm_test_tend_every(unsigned int millisecs)
+{
+	WRITE_ONCE(ksm_state.chains_prune_millisecs, millisecs);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -12,6 +12,12 @@ int ksm_test_init(struct kunit *test);
 bool ksm_test_comes_to(atomic_long_t *count, long want);
 void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 
+/* How often a page is mapped by merging, and how often chains are gone through. */
+#define KSM_TEST_NEVER	3600000
+
+void ksm_test_limit(struct kunit *test, unsigned int most);
+void ksm_test_tend_every(unsigned int millisecs);
+
 /* Pages of nobody, and KSM pages made of them. */
 struct folio *ksm_test_folio(struct kunit *test, u64 content);
 void ksm_test_free_folio(void *folio);

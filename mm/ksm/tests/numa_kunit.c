@@ -237,6 +237,74 @@ static void P45_who_moves_to_its_equal_is_not_lost(struct kunit *test)
 	expect_twins(test, a, b, 1);
 }
 
+/* Two pages of a content are one too many: they are a chain, for gathering to end. */
+static void P45_who_moves_to_its_equal_is_in_a_chain_with_it(struct kunit *test)
+{
+	struct folio *a = folio_on(test, 0, 1), *b = folio_on(test, 1, 1);
+	struct ksm_node *node;
+
+	set_across(test, false);
+	node = ksm_test_keep(test, a);
+	ksm_test_keep(test, b);
+	a = move(test, a, 1, 1);
+	sweep();
+	KUNIT_EXPECT_EQ(test, node->place, KSM_NODE_IN_CHAIN);
+	KUNIT_EXPECT_FALSE(test, node->astray);
+	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 2);
+	expect_twins(test, NULL, b, 1);
+	a = move(test, a, 0, 1);
+	sweep();
+	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 0);
+	expect_twins(test, a, b, 1);
+}
+
+static void empty(void *node)
+{
+	((struct ksm_node *)node)->nr_items = 0;
+}
+
+/* A KSM page on the first NUMA node that two map, as often as may be. */
+static struct ksm_node *keep_full(struct kunit *test, struct folio *folio)
+{
+	struct ksm_node *node = ksm_test_keep(test, folio);
+
+	node->nr_items = 2;
+	ksm_test_at_end(test, empty, node);
+	return node;
+}
+
+static void P45_a_chain_stays_on_its_NUMA_node(struct kunit *test)
+{
+	struct folio *folios[3] = {
+		folio_on(test, 0, 1), folio_on(test, 0, 1), folio_on(test, 0, 1),
+	};
+	struct ksm_node *nodes[3];
+	int i;
+
+	ksm_test_limit(test, 2);
+	set_across(test, false);
+	for (i = 0; i < 3; i++)
+		nodes[i] = keep_full(test, folios[i]);
+	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 3);
+	/* One that is shown, and one that is not. */
+	for (i = 2; i; i--) {
+		nodes[i]->nr_items = 1;
+		folios[i] = move(test, folios[i], 1, 1);
+		KUNIT_EXPECT_TRUE(test, nodes[i]->astray);
+		/* The search comes before the sweep, and takes no page from elsewhere. */
+		ksm_test_tend_every(0);
+		KUNIT_EXPECT_NULL(test, twin_on(test, 0, 1));
+		ksm_test_tend_every(KSM_TEST_NEVER);
+		sweep();
+		KUNIT_EXPECT_FALSE(test, nodes[i]->astray);
+		KUNIT_EXPECT_PTR_EQ(test, twin_on(test, 1, 1), folios[2]);
+	}
+	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 2);
+	KUNIT_EXPECT_PTR_EQ(test, nodes[1]->chain, nodes[2]->chain);
+	KUNIT_EXPECT_NULL(test, nodes[0]->chain);
+	KUNIT_EXPECT_EQ(test, count_nodes(), 3);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Candidates.                                                              */
 
@@ -321,6 +389,8 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(P55_there_and_back_changes_nothing),
 	KUNIT_CASE(P55_a_locked_page_waits_for_its_place),
 	KUNIT_CASE(P45_who_moves_to_its_equal_is_not_lost),
+	KUNIT_CASE(P45_who_moves_to_its_equal_is_in_a_chain_with_it),
+	KUNIT_CASE(P45_a_chain_stays_on_its_NUMA_node),
 	KUNIT_CASE(candidates_meet_on_their_own_NUMA_node),
 	KUNIT_CASE(a_candidate_elsewhere_is_no_twin),
 	KUNIT_CASE(a_change_of_mind_moves_everybody),
