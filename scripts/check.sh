@@ -205,7 +205,7 @@ list_calls()
 		base_*) ! grep -qF -- "ksm_tests $call: " "$skip_list" || continue ;;
 		esac
 		case "$1 ksm_tests $call" in
-		# -l: 100 MiB take 70 s on a busy machine, and give up after 120
+		# -l: a busy machine may need longer than the 120 s after which it gives up
 		*"$T"*) list "$1" 400 "ksm_tests $call" "$1 $call -l 360" ;;
 		esac
 	done
