@@ -66,8 +66,8 @@ static int parse_long(const char *buf, unsigned long *number)
 	return kstrtoul(buf, 10, number) ? -EINVAL : 0;
 }
 
-/* Here a number too large for the type has an error of its own. */
-static int parse_strictly(const char *buf, unsigned long *number)
+/* Here a number too large for the type has an error of its own; only with NUMA. */
+static __maybe_unused int parse_strictly(const char *buf, unsigned long *number)
 {
 	return kstrtoul(buf, 10, number);
 }
