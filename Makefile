@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 export T KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
 
-.PHONY: help run check check-kasan check-base stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
+.PHONY: help run check check-kasan check-base check-i386 check-arm64 \
+	check-nosysfs stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
 	base-kernel base-debug-kernel uml base-uml abi-base patch install tests clean distclean
 
 help:
@@ -37,6 +38,13 @@ check-kasan: deps
 
 check-base: base-debug-kernel tree
 	@KERNEL=$(CURDIR)/build/x86-base-debug/arch/x86/boot/bzImage scripts/check.sh
+
+check-i386 check-arm64:
+	@scripts/deps.sh $(@:check-%=%)
+	@MACHINE=$(@:check-%=%) scripts/check.sh
+
+check-nosysfs: deps
+	@MACHINE=nosysfs scripts/check.sh
 
 stress: kasan-kernel tests
 	@scripts/stress.sh
@@ -98,6 +106,10 @@ tests: tree
 abi-base: base-debug-kernel
 	@scripts/abi.sh record
 
+#: Other machines and configurations
+#:   make check-i386          boot a 32-bit kernel, and run KUnit and the selftests on it
+#:   make check-arm64         the same for arm64
+#:   make check-nosysfs       boot a kernel without sysfs, where ksmd runs from the start
 #: Tidying
 #:   make clean               remove what was built; the sources and the compiler's cache stay
 #:   make distclean           remove build/

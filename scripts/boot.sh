@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # boot.sh: boot a kernel in QEMU, without hardware virtualization, and judge it.
 #
+#   -M MACHINE  x86, or i386 or arm64, which differ in devices and nodes (x86)
 #   -k BZIMAGE -i INITRAMFS
 #   -m MiB      memory, half of it on each of two nodes (1024)
 #   -t SECONDS  limit; 0: none (600)
 #   -a "WORDS"  more kernel parameters
 #   -s FILE     console to FILE, not to stdout
-#   -r FILE     what the guest writes to /dev/ttyS1
+#   -r FILE     what the guest writes to /dev/ttyS1, or to what results= says
 #   -S PATH     a folder (seen as /share0, /share1, …) or a disk image (/dev/vda, …), read-only
 #   -I          interactive: console on this terminal, nothing is judged
 #
@@ -21,10 +22,11 @@ die()
 	exit 2
 }
 
-kernel='' initramfs='' memory=1024 limit=600 extra='' console='' results='' interactive='' shares=0
+machine=x86 kernel='' initramfs='' memory=1024 limit=600 extra='' console='' results='' interactive='' shares=0
 set -- "$@" --
 while [ "$1" != -- ]; do
 	case $1 in
+	-M) machine=$2; shift 2 ;;
 	-k) kernel=$2; shift 2 ;;
 	-i) initramfs=$2; shift 2 ;;
 	-m) memory=$2; shift 2 ;;
@@ -57,19 +59,38 @@ trap '[ -z "$qemu" ] || kill "$qemu" 2> /dev/null || :; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
 half=$((memory / 2))
-set -- -nodefaults -no-user-config -display none -no-reboot \
-	-M q35 -accel tcg,thread=multi -cpu max -smp 2,sockets=2,cores=1,threads=1 \
-	-m "${half}M,slots=4,maxmem=$((half * 2 + 8192))M" -m "$((half * 2))M" \
-	-object "memory-backend-ram,id=ram0,size=${half}M" \
-	-object "memory-backend-ram,id=ram1,size=${half}M" \
-	-numa node,nodeid=0,cpus=0,memdev=ram0 -numa node,nodeid=1,cpus=1,memdev=ram1 \
-	-device virtio-rng-pci \
+set -- -nodefaults -no-user-config -display none -no-reboot -accel tcg,thread=multi \
+	-smp 2,sockets=2,cores=1,threads=1 -device virtio-rng-pci \
 	-kernel "$kernel" -initrd "$initramfs" "$@"
-append="console=ttyS0 panic=-1 panic_on_warn=1 oops=panic no_timer_check tsc=reliable swiotlb=noforce $extra"
+append="panic=-1 panic_on_warn=1 oops=panic swiotlb=noforce $extra"
+
+# Two nodes with half of the memory each, but for i386.
+case $machine in
+i386) set -- -m "$((half * 2))M" "$@" ;;
+*)
+	set -- -m "${half}M,slots=4,maxmem=$((half * 2 + 8192))M" -m "$((half * 2))M" \
+		-object "memory-backend-ram,id=ram0,size=${half}M" \
+		-object "memory-backend-ram,id=ram1,size=${half}M" \
+		-numa node,nodeid=0,cpus=0,memdev=ram0 -numa node,nodeid=1,cpus=1,memdev=ram1 "$@" ;;
+esac
+case $machine in
+x86 | i386)
+	qemu_system=qemu-system-x86_64 cpu=max
+	# an AMD of that age would be none for two sockets, and the kernel warns
+	[ $machine = x86 ] || qemu_system=qemu-system-i386 cpu=max,vendor=GenuineIntel
+	set -- -M q35 -cpu $cpu "$@"
+	append="console=ttyS0 no_timer_check tsc=reliable $append" ;;
+arm64)
+	# the architecture's own hash for pointer authentication takes most of QEMU's time
+	qemu_system=qemu-system-aarch64
+	set -- -M virt,gic-version=3,mte=on -cpu max,pauth-impdef=on "$@"
+	append="console=ttyAMA0 results=/dev/hvc0 $append" ;;
+*) die "no machine is called $machine" ;;
+esac
 
 if [ -n "$interactive" ]; then
 	trap 'rm -rf "$work"' EXIT
-	qemu-system-x86_64 "$@" -append "$append" -chardev stdio,id=con,mux=on,signal=off -serial chardev:con
+	$qemu_system "$@" -append "$append" -chardev stdio,id=con,mux=on,signal=off -serial chardev:con
 	exit 0
 fi
 
@@ -78,9 +99,13 @@ log=${console:-$work/console}
 set -- "$@" -append "$append" -chardev "file,id=con,path=$log" -serial chardev:con
 if [ -n "$results" ]; then
 	: > "$results"
-	set -- "$@" -chardev "file,id=res,path=$results" -serial chardev:res
+	set -- "$@" -chardev "file,id=res,path=$results"
+	case $machine in
+	arm64) set -- "$@" -device virtio-serial-pci -device virtconsole,chardev=res ;;
+	*) set -- "$@" -serial chardev:res ;;
+	esac
 fi
-qemu-system-x86_64 "$@" < /dev/null &
+$qemu_system "$@" < /dev/null &
 qemu=$!
 
 reader=''
@@ -113,7 +138,7 @@ if [ $status -ne 0 ]; then
 fi
 
 # What the kernel says when it is not well.
-trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel' "$log" || :)
+trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|kmemleak: [0-9]+ new|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel' "$log" || :)
 if [ -n "$trouble" ]; then
 	echo "boot: the kernel complained:" >&2
 	printf '%s\n' "$trouble" | tr -d '\r' | sed 's/^/  /' >&2

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # check.sh: all tests.  One line a suite, then `N passed, N failed, N skipped'.
 #
-#   T=NAME	only suites, or tests, with NAME in their name
-#   KASAN=1	all that runs in guests, on the kernel with KASAN; after each suite
-#		kmemleak looks for what it left behind
+#   T=NAME		only suites, or tests, with NAME in their name
+#   KASAN=1		all that runs in guests, on the kernel with KASAN; after each suite
+#			kmemleak looks for what it left behind
+#   MACHINE=NAME	KUnit and the selftests, on that kernel: i386, arm64; or nosysfs
 #
 # The suites: what can be said of the sources without running them; abi, that users
 # find all that the base's KSM shows, and nothing else unmeant; KUnit; our selftests,
@@ -17,14 +18,26 @@ set -eu
 
 T=${T:-}
 KASAN=${KASAN:-}
-out=$build/check${KASAN:+-kasan}
+MACHINE=${MACHINE:-}
+out=$build/check${KASAN:+-kasan}${MACHINE:+-$MACHINE}
 linux=$build/linux
 ours=x86-debug
 [ -z "$KASAN" ] || ours=x86-kasan
-kernel=${KERNEL:-$build/$ours/arch/x86/boot/bzImage}
+image=$ours/arch/x86/boot/bzImage machine=x86 tests=tests
+case $MACHINE in
+'') ;;
+nosysfs) ours=nosysfs image=nosysfs/arch/x86/boot/bzImage ;;
+i386) ours=i386 image=i386/arch/x86/boot/bzImage machine=i386 tests=tests-i386 ;;
+arm64) ours=arm64 image=arm64/arch/arm64/boot/Image machine=arm64 tests=tests-arm64 ;;
+*) die "check: MACHINE=$MACHINE: say i386, arm64 or nosysfs" ;;
+esac
+kernel=${KERNEL:-$build/$image}
 skip_list=$top/scripts/base-tests.skip
 knob_list=$top/scripts/base-tests.knobs
 guests_list=$top/scripts/suites.guests
+machines_list=$top/scripts/suites.machines
+# the suite for a kernel whose ksmd nobody can start or stop
+boot_suite=ksm_boot_tests
 abi_list=$top/scripts/abi.ours headers=ours
 # the base's own kernel has what its tests need
 case $kernel in
@@ -35,7 +48,7 @@ collisions="ksm_order_tests ksm_functional_tests ksm_lifetime_tests ksm_mremap_t
 total_passed=0 total_failed=0 total_skipped=0
 # Suites are functions called suite_NAME with dashes as underscores, or guest suites.
 static_suites="checkpatch kernel-doc warnings sparse floors"
-[ -z "${KERNEL:-}$KASAN" ] || static_suites=''
+[ -z "${KERNEL:-}$KASAN$MACHINE" ] || static_suites=''
 
 # wanted SUITE [FILE...]: is it asked for, or a test that one of the files lists?
 wanted()
@@ -127,7 +140,8 @@ guest()
 	status=0
 	guest_watch &
 	watcher=$!
-	"$top/scripts/boot.sh" -k "$kernel" -i "$out/initramfs.cpio.gz" -t "$2" -m "$(memory_of "$1")" \
+	"$top/scripts/boot.sh" -M "$machine" -k "$kernel" -i "$out/initramfs.cpio.gz" \
+		-t "$2" -m "$(memory_of "$1")" \
 		-a "suite=$1 ${3:-}" -s "$out/$1.console" -r "$log" > "$out/$1.boot" 2>&1 || status=$?
 	kill $watcher 2> /dev/null || :
 	wait $watcher 2> /dev/null || :
@@ -217,22 +231,39 @@ suites_of()
 	for source in "$1"/tools/testing/selftests/mm/ksm_*tests.c; do
 		[ -f "$source" ] || continue
 		name=${source##*/}
-		echo "$2${name%.c}"
+		name=${name%.c}
+		[ "$name" = "$boot_suite" ] || echo "$2$name"
 	done
 }
+
+# programs_here: the suites of this machine that are programs
+programs_here()
+{
+	case $MACHINE in
+	'') echo "$(suites_of "$linux" '') $(suites_of "$build/base" base_) collisions" ;;
+	nosysfs) echo "$boot_suite" ;;
+	*)
+		suites_of "$linux" '' | grep -vxF "$(awk -v machine="$MACHINE" \
+			'$1 == machine { print $2 }' "$machines_list")" || :
+		echo collisions ;;
+	esac
+}
+
+# KUnit's results come by debugfs, which is mounted in sysfs.
+has_kunit() { [ "$MACHINE" != nosysfs ]; }
 
 # What guests shall run, by what is there and what T asks for.
 plan_guests()
 {
 	: > "$out/suites"
 	guests=''
-	! wanted abi || guests=abi
+	[ -n "$MACHINE" ] || ! wanted abi || guests=abi
 	# shellcheck disable=SC2046
-	if [ -z "${KERNEL:-}" ] && wanted kunit $(ls "$linux"/mm/ksm/tests/*.c 2> /dev/null); then
+	if [ -z "${KERNEL:-}" ] && has_kunit && wanted kunit $(ls "$linux"/mm/ksm/tests/*.c 2> /dev/null); then
 		list kunit 300 kunit 'cat /sys/kernel/debug/kunit/*/results'
 		guests="$guests kunit"
 	fi
-	for name in $programs collisions; do
+	for name in $programs; do
 		case $name in
 		collisions) list_collisions ;;
 		*ksm_tests) list_calls "$name" ;;
@@ -267,10 +298,10 @@ list_collisions()
 }
 
 start=$(date +%s)
-lock check
+lock "check${MACHINE:+-$MACHINE}"
 mkdir -p "$out"
 "$top/scripts/tree.sh" linux
-programs="$(suites_of "$linux" '') $(suites_of "$build/base" base_)"
+programs=$(programs_here)
 static=''
 for suite in $static_suites; do
 	! wanted "$suite" || static="$static $suite"
@@ -281,8 +312,8 @@ plan_guests
 	$static_suites abi kunit collisions $programs
 
 if [ -n "$guests" ]; then
-	"$top/scripts/selftests.sh" ours
-	"$top/scripts/selftests.sh" base
+	"$top/scripts/selftests.sh" ours "$MACHINE"
+	[ -n "$MACHINE" ] || "$top/scripts/selftests.sh" base
 	[ -n "${KERNEL:-}" ] || "$top/scripts/build.sh" "$ours"
 fi
 
@@ -299,9 +330,12 @@ for name in $static; do
 done
 
 if [ -n "$guests" ]; then
-	"$top/scripts/initramfs.sh" -c suite "$out/initramfs.cpio.gz" "$top/scripts/guest/suite" \
-		"/etc/suites=$out/suites" "/etc/knobs=$knob_list" "/etc/skips=$skip_list" \
-		"$build"/tests/ksm_*tests "$build"/tests-base/base_ksm_*tests
+	set -- "$build/$tests"/ksm_*tests
+	[ -n "$MACHINE" ] || set -- "$@" "$build"/tests-base/base_ksm_*tests
+	busybox=$("$top/scripts/busybox.sh" "$MACHINE") || die "check: there is no busybox for $MACHINE"
+	BUSYBOX=$busybox "$top/scripts/initramfs.sh" -c suite "$out/initramfs.cpio.gz" \
+		"$top/scripts/guest/suite" "/etc/suites=$out/suites" "/etc/knobs=$knob_list" \
+		"/etc/skips=$skip_list" "$@"
 fi
 for name in $guests; do
 	if [ "$name" = abi ]; then
@@ -319,7 +353,7 @@ for name in $guests; do
 done
 
 # What the page of pitfalls says of tests, they have to have said just now: all of them.
-if [ -z "$T${KERNEL:-}" ]; then
+if [ -z "$T${KERNEL:-}$MACHINE" ]; then
 	begin pitfalls
 	"$top/scripts/pitfalls.sh" check "$out" > "$results" 2> "$log" || fail pitfalls "$(tail -n 1 "$log")" >> "$results"
 	finish

@@ -1,10 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# deps.sh: install the packages of the list beside this file that are missing.
+# deps.sh [LIST...]: install what is missing of the packages in the list beside this
+# file, and in packages.LIST.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
-wanted=$(sed 's/#.*//' "$top/scripts/packages" | awk 'NF { print $1 }')
+lists=$top/scripts/packages
+for list; do
+	lists="$lists $top/scripts/packages.$list"
+done
+# shellcheck disable=SC2086
+wanted=$(sed 's/#.*//' $lists | awk 'NF { print $1 }')
 
 command -v dpkg-query > /dev/null ||
 	die "deps: this machine has no dpkg; install what Debian calls:" $wanted

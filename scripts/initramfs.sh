@@ -4,7 +4,7 @@
 # (PATH=FILE: at PATH), with the libraries that they are linked with.
 #
 # /init (scripts/guest/init) mounts what programs expect and runs MAIN, a shell
-# command; without one, an interactive shell.
+# command; without one, an interactive shell.  BUSYBOX=FILE: of another machine.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 main=''
@@ -19,7 +19,7 @@ root=$(mktemp -d)
 chmod 755 "$root"
 trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/bin" "$root/etc" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/root" "$root/lib64"
-cp "$(command -v busybox)" "$root/bin/busybox"
+cp "${BUSYBOX:-$(command -v busybox)}" "$root/bin/busybox"
 cp "$here/guest/init" "$root/init"
 chmod 755 "$root/init"
 echo 'root:x:0:0:root:/root:/bin/sh' > "$root/etc/passwd"
