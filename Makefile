@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
 export T KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
 
-.PHONY: help run check check-kasan check-base check-i386 check-arm64 \
+.PHONY: help run check check-kasan check-base check-configs check-cross check-i386 check-arm64 \
 	check-nosysfs stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
 	base-kernel base-debug-kernel uml base-uml abi-base patch install tests clean distclean
 
@@ -38,6 +38,13 @@ check-kasan: deps
 
 check-base: base-debug-kernel tree
 	@KERNEL=$(CURDIR)/build/x86-base-debug/arch/x86/boot/bzImage scripts/check.sh
+
+check-configs: deps
+	@STATIC=configs T=configs scripts/check.sh
+
+check-cross:
+	@scripts/deps.sh cross
+	@STATIC=cross T=cross scripts/check.sh
 
 check-i386 check-arm64:
 	@scripts/deps.sh $(@:check-%=%)
@@ -107,6 +114,8 @@ abi-base: base-debug-kernel
 	@scripts/abi.sh record
 
 #: Other machines and configurations
+#:   make check-configs       compile KSM and its callers without what they can do without
+#:   make check-cross         the same for arm64, s390 and powerpc
 #:   make check-i386          boot a 32-bit kernel, and run KUnit and the selftests on it
 #:   make check-arm64         the same for arm64
 #:   make check-nosysfs       boot a kernel without sysfs, where ksmd runs from the start

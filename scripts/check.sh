@@ -3,6 +3,7 @@
 # check.sh: all tests.  One line a suite, then `N passed, N failed, N skipped'.
 #
 #   T=NAME		only suites, or tests, with NAME in their name
+#   STATIC=SUITES	only these, of those that run nothing of ours; also: cross
 #   KASAN=1		all that runs in guests, on the kernel with KASAN; after each suite
 #			kmemleak looks for what it left behind
 #   MACHINE=NAME	KUnit and the selftests, on that kernel: i386, arm64; or nosysfs
@@ -15,6 +16,7 @@
 set -eu
 . "$(dirname "$0")/lib.sh"
 . "$top/scripts/check-static.sh"
+. "$top/scripts/check-configs.sh"
 
 T=${T:-}
 KASAN=${KASAN:-}
@@ -47,7 +49,7 @@ esac
 collisions="ksm_order_tests ksm_functional_tests ksm_lifetime_tests ksm_mremap_tests"
 total_passed=0 total_failed=0 total_skipped=0
 # Suites are functions called suite_NAME with dashes as underscores, or guest suites.
-static_suites="checkpatch kernel-doc warnings sparse floors"
+static_suites=${STATIC:-checkpatch kernel-doc warnings sparse floors configs}
 [ -z "${KERNEL:-}$KASAN$MACHINE" ] || static_suites=''
 
 # wanted SUITE [FILE...]: is it asked for, or a test that one of the files lists?
