@@ -15,7 +15,7 @@
 
 static void await_merged(const char *mem, size_t pages, size_t want)
 {
-	ksm_await(ksm_ksm_pages(mem, pages) == want, SECONDS, "%zu of %zu pages are merged, expected %zu",
+	ksm_await(ksm_ksm_pages(mem, pages) == want, SECONDS, "%zu of %zu pages merged, not %zu",
 		  ksm_ksm_pages(mem, pages), pages, want);
 }
 
