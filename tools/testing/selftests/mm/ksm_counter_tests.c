@@ -154,7 +154,8 @@ static void P77_profits_of_processes_add_up(void)
 	for (i = 0; i < ARRAY_SIZE(all); i++)
 		sum += ksm_stat(all[i].kid.pid, "ksm_process_profit");
 	rest = sum - ksm_knob_get("general_profit");
-	ksm_check(rest >= (PAGES + 1) * 64 && rest <= (PAGES + 1) * 192,
+	ksm_check(rest >= (PAGES + 1) * 8 * (long)sizeof(long) &&
+		  rest <= (PAGES + 1) * 24 * (long)sizeof(long),
 		  "processes gain %ld bytes more than all", rest);
 	ksm_sharers_do(all, ARRAY_SIZE(all), KSM_VERIFY, 21);
 	ksm_sharers_end(all, ARRAY_SIZE(all));
