@@ -175,6 +175,9 @@ static void P6_a_pinned_page_is_not_frozen(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_same(ksm_test_pte_at(at.mm, at.a), before));
 	KUNIT_EXPECT_TRUE(test, is_exclusive(at.a));
 	unpin_user_page(page);
+	/* Who pins it from now on gets one of his own, or sees what others see. */
+	KUNIT_EXPECT_EQ(test, freeze(at.a, &frozen), 0);
+	KUNIT_EXPECT_FALSE(test, is_exclusive(at.a));
 }
 
 static void a_page_that_went_is_not_frozen(struct kunit *test)
@@ -341,12 +344,16 @@ static void P13_a_page_written_meanwhile_is_not_replaced(struct kunit *test)
 
 static void P18_a_write_gets_its_own_copy_back(struct kunit *test)
 {
+	unsigned long kept;
+
 	KUNIT_ASSERT_EQ(test, replace(test, NULL), 0);
 	ksm_test_write(test, at.mm, at.b, 2);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 2));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.a, 1));
 	/* Even who is alone with a KSM page does not get it. */
+	kept = pte_pfn(ksm_test_pte_at(at.mm, at.a));
 	ksm_test_write(test, at.mm, at.a, 3);
+	KUNIT_EXPECT_NE(test, pte_pfn(ksm_test_pte_at(at.mm, at.a)), kept);
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.a)));
 }
 
