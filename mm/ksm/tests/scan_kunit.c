@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A round: what is read, in which batch, and what becomes of what was known. */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/memory.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sizes.h>
 
+#include "../ksmd.h"
 #include "../mms.h"
 #include "../node.h"
 #include "../record.h"
@@ -295,7 +299,45 @@ static void a_child_is_counted_once_it_was_scanned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr, 1));
 }
 
+static void stop_ksmd(void *unused)
+{
+	ksm_ksmd_set_run(KSM_RUN_STOP);
+}
+
+static bool goes_round(void)
+{
+	unsigned long rounds = READ_ONCE(ksm_counts.rounds), end = jiffies + 10 * HZ;
+
+	while (READ_ONCE(ksm_counts.rounds) == rounds && time_before(jiffies, end))
+		msleep(20);
+	return READ_ONCE(ksm_counts.rounds) != rounds;
+}
+
+static void P56_ksmd_stands_still_while_memory_goes(struct kunit *test)
+{
+	struct memory_notify none = {
+		.status_change_nid_normal = NUMA_NO_NODE,
+		.status_change_nid = NUMA_NO_NODE,
+	};
+	unsigned long rounds;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_HOTREMOVE))
+		kunit_skip(test, "needs CONFIG_MEMORY_HOTREMOVE");
+	ksm_test_map(test, ksm_test_mm(test), 1);
+	ksm_test_at_end(test, stop_ksmd, NULL);
+	KUNIT_ASSERT_EQ(test, ksm_ksmd_set_run(KSM_RUN_MERGE), 0);
+	KUNIT_EXPECT_TRUE(test, goes_round());
+
+	memory_notify(MEM_GOING_OFFLINE, &none);
+	rounds = READ_ONCE(ksm_counts.rounds);
+	msleep(200);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(ksm_counts.rounds), rounds);
+	memory_notify(MEM_CANCEL_OFFLINE, &none);
+	KUNIT_EXPECT_TRUE(test, goes_round());
+}
+
 static struct kunit_case scan_cases[] = {
+	KUNIT_CASE(P56_ksmd_stands_still_while_memory_goes),
 	KUNIT_CASE(a_round_reads_every_page),
 	KUNIT_CASE(a_batch_reads_no_more_than_its_pages),
 	KUNIT_CASE(a_batch_goes_on_where_the_last_one_ended),
