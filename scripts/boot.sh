@@ -4,7 +4,8 @@
 #
 #   -M MACHINE  x86, or i386 or arm64, which differ in devices and nodes (x86)
 #   -k BZIMAGE -i INITRAMFS
-#   -m MiB      memory, half of it on each of two nodes (1024)
+#   -m MiB[+MiB...]  memory, half of it on each of two nodes (1024); what is added comes
+#               as DIMMs of the second node, which can be taken out
 #   -t SECONDS  limit; 0: none (600)
 #   -a "WORDS"  more kernel parameters
 #   -s FILE     console to FILE, not to stdout
@@ -58,6 +59,11 @@ qemu=''
 trap '[ -z "$qemu" ] || kill "$qemu" 2> /dev/null || :; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
+dimms=''
+while [ "${memory%+*}" != "$memory" ]; do
+	dimms="${memory##*+} $dimms"
+	memory=${memory%+*}
+done
 half=$((memory / 2))
 set -- -nodefaults -no-user-config -display none -no-reboot -accel tcg,thread=multi \
 	-smp 2,sockets=2,cores=1,threads=1 -device virtio-rng-pci \
@@ -87,6 +93,12 @@ arm64)
 	append="console=ttyAMA0 results=/dev/hvc0 $append" ;;
 *) die "no machine is called $machine" ;;
 esac
+number=0
+for dimm in $dimms; do
+	number=$((number + 1))
+	set -- "$@" -object "memory-backend-ram,id=dimm$number,size=${dimm}M" \
+		-device "pc-dimm,memdev=dimm$number,node=1"
+done
 
 if [ -n "$interactive" ]; then
 	trap 'rm -rf "$work"' EXIT

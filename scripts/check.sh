@@ -134,7 +134,7 @@ show()
 
 # What a suite wants of its guest beyond the common: MiB, and kernel parameters.
 memory_of() { awk -v suite="$1" '$1 == suite { mib = $2 } END { print mib ? mib : 1024 }' "$guests_list"; }
-parameters_of() { sed -n "s/^$1 *[0-9]* *//p" "$guests_list"; }
+parameters_of() { sed -n "s/^$1 *[0-9+]* *//p" "$guests_list"; }
 
 # guest SUITE SECONDS [PARAMETERS]: boot, run the suite's lines of the list, read its output
 guest()
