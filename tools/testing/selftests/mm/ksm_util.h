@@ -33,6 +33,7 @@
 #include "ksm_merge.h"
 #include "ksm_sys.h"
 
+#include "ksm_block.h"
 #include "ksm_sharer.h"
 
 #ifndef MADV_COLLAPSE
