@@ -3,80 +3,10 @@
  * Memory failures in KSM pages: everybody who maps the page is told, nobody gets
  * it again.  Failures are injected by madvise(), so no memory is really bad.
  */
-#include <setjmp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/prctl.h>
 
 #include "ksm_util.h"
 
 #define PAGES	4
-
-/* Written by the signal handler. */
-static int signal_count;
-static char *signal_addr;
-
-static sigjmp_buf *signal_jump;
-static char sink;
-
-static void on_bus_error(int sig, siginfo_t *info, void *context)
-{
-	sigjmp_buf *jump = __atomic_load_n(&signal_jump, __ATOMIC_SEQ_CST);
-
-	__atomic_store_n(&signal_addr, info->si_addr, __ATOMIC_SEQ_CST);
-	__atomic_fetch_add(&signal_count, 1, __ATOMIC_SEQ_CST);
-	if (jump)
-		siglongjmp(*jump, 1);
-}
-
-static int signals(void)
-{
-	return __atomic_load_n(&signal_count, __ATOMIC_SEQ_CST);
-}
-
-static void catch_bus_errors(void)
-{
-	struct sigaction action = {
-		.sa_sigaction = on_bus_error,
-		.sa_flags = SA_SIGINFO | SA_RESTART,
-	};
-
-	ksm_check_sys(sigaction(SIGBUS, &action, NULL));
-	/* Told at once, not only at the next access. */
-	if (prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0))
-		ksm_skip("this kernel handles no memory failures: %m");
-}
-
-static bool access_fails(const char *addr)
-{
-	sigjmp_buf here;
-	bool failed = sigsetjmp(here, 1);
-
-	if (!failed) {
-		__atomic_store_n(&signal_jump, &here, __ATOMIC_SEQ_CST);
-		sink = __atomic_load_n(addr, __ATOMIC_SEQ_CST);
-	}
-	__atomic_store_n(&signal_jump, NULL, __ATOMIC_SEQ_CST);
-	return failed;
-}
-
-static void inject(char *page)
-{
-	if (!madvise(page, psize(), MADV_HWPOISON))
-		return;
-	if (errno == EINVAL || errno == EPERM)
-		ksm_skip("MADV_HWPOISON: %m");
-	ksm_fail("the kernel could not unmap the page everywhere: MADV_HWPOISON: %m");
-}
-
-/* The frame is of use again after the test; where that is not offered, it is lost. */
-static void repair(unsigned long pfn)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "0x%lx", pfn);
-	ksm_write_text("/sys/kernel/debug/hwpoison/unpoison-pfn", text);
-}
 
 static void check_frame_is_unused(const char *mem, size_t pages, unsigned long pfn)
 {
@@ -96,11 +26,11 @@ static void P84_no_page_is_merged_into_a_bad_frame(void)
 	char *mem = ksm_map_equal(PAGES, 1), *twin;
 	unsigned long pfn;
 
-	catch_bus_errors();
+	ksm_catch_bus_errors(true);
 	ksm_merge(mem, PAGES);
 	pfn = ksm_pfn(mem);
-	inject(mem);
-	ksm_check_eq(signals(), 1);
+	ksm_inject(mem);
+	ksm_check_eq(ksm_bus_errors(), 1);
 	check_frame_is_unused(mem, PAGES, pfn);
 
 	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_DONTNEED));
@@ -117,30 +47,31 @@ static void P84_no_page_is_merged_into_a_bad_frame(void)
 	check_frame_is_unused(twin, PAGES, pfn);
 	ksm_check_eq(ksm_pfn(twin), ksm_pfn(mem));
 	ksm_verify_equal(twin, PAGES, 1);
-	repair(pfn);
+	ksm_repair(pfn);
 }
 
 static void share_and_be_told(struct ksm_kid *parent, void *arg)
 {
-	char *mem = ksm_map_equal(PAGES, 2);
+	char *mem = ksm_map_equal(PAGES, 2), *at;
 	unsigned long pfn;
 	u64 inject_here;
 
-	catch_bus_errors();
+	ksm_catch_bus_errors(true);
 	ksm_kid_send(parent, (uintptr_t)mem);
 	inject_here = ksm_kid_recv(parent);
 	pfn = ksm_pfn(mem);
 	if (inject_here)
-		inject(mem + psize());
+		ksm_inject(mem + psize());
 	ksm_kid_send(parent, pfn);
 
 	ksm_kid_recv(parent);
-	ksm_await(signals(), 10, "no SIGBUS");
-	ksm_check_eq(signals(), 1);
-	ksm_check(signal_addr >= mem && signal_addr < mem + PAGES * psize(),
-		  "SIGBUS for %p, not for a page of %p", signal_addr, mem);
+	ksm_await(ksm_bus_errors(), 10, "no SIGBUS");
+	ksm_check_eq(ksm_bus_errors(), 1);
+	at = ksm_bus_error_addr();
+	ksm_check(at >= mem && at < mem + PAGES * psize(), "SIGBUS for %p, not for a page of %p",
+		  at, mem);
 	check_frame_is_unused(mem, PAGES, pfn);
-	ksm_check(access_fails(mem + 2 * psize()), "the bad page can be read");
+	ksm_check(ksm_access_fails(mem + 2 * psize()), "the bad page can be read");
 
 	/* A new page at the address is a page like any other. */
 	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_DONTNEED));
@@ -181,7 +112,7 @@ static void P66_every_process_is_told_once(void)
 		ksm_kid_send(&kids[i], 0);
 	for (i = 0; i < 3; i++)
 		ksm_kid_end(&kids[i]);
-	repair(pfn);
+	ksm_repair(pfn);
 }
 
 static void offer_and_inject(struct ksm_kid *parent, void *arg)
@@ -192,8 +123,8 @@ static void offer_and_inject(struct ksm_kid *parent, void *arg)
 	ksm_merge(mem, 2);
 	ksm_kid_send(parent, ksm_pfn(mem));
 	ksm_kid_recv(parent);
-	inject(mem);
-	ksm_check_eq(signals(), 1);
+	ksm_inject(mem);
+	ksm_check_eq(ksm_bus_errors(), 1);
 	ksm_kid_send(parent, 0);
 	ksm_kid_recv(parent);
 }
@@ -205,7 +136,7 @@ static void P86_a_parent_that_offers_nothing_is_told(void)
 	struct ksm_kid kid;
 	unsigned long pfn;
 
-	catch_bus_errors();
+	ksm_catch_bus_errors(true);
 	ksm_fill_equal(mem, 2, 4);
 	ksm_kid_start(&kid, offer_and_inject, mem);
 	pfn = ksm_kid_recv(&kid);
@@ -215,14 +146,14 @@ static void P86_a_parent_that_offers_nothing_is_told(void)
 		ksm_skip("the child's KSM page is none of those shared by fork");
 	ksm_kid_send(&kid, 0);
 	ksm_kid_recv(&kid);
-	ksm_await(signals(), 10, "the parent gets no SIGBUS");
-	ksm_check_eq(signals(), 1);
+	ksm_await(ksm_bus_errors(), 10, "the parent gets no SIGBUS");
+	ksm_check_eq(ksm_bus_errors(), 1);
 	ksm_check(ksm_pfn(page) != pfn, "the parent still maps the bad frame");
-	ksm_check(access_fails(page), "the bad page can be read");
+	ksm_check(ksm_access_fails(page), "the bad page can be read");
 	ksm_verify_equal(other, 1, 4);
 	ksm_kid_send(&kid, 0);
 	ksm_kid_end(&kid);
-	repair(pfn);
+	ksm_repair(pfn);
 }
 
 static void soft_offline_moves_the_page_and_keeps_content(void)
@@ -230,7 +161,7 @@ static void soft_offline_moves_the_page_and_keeps_content(void)
 	char *mem = ksm_map_equal(PAGES, 5), *twin = ksm_map_equal(PAGES, 5), *new;
 	unsigned long pfn;
 
-	catch_bus_errors();
+	ksm_catch_bus_errors(true);
 	ksm_merge(mem, PAGES);
 	ksm_merge(twin, PAGES);
 	pfn = ksm_pfn(mem);
@@ -239,7 +170,7 @@ static void soft_offline_moves_the_page_and_keeps_content(void)
 			  "MADV_SOFT_OFFLINE: %m");
 	if (ksm_pfn(mem) == pfn)
 		ksm_skip("the page was not taken offline: %m");
-	ksm_check_eq(signals(), 0);
+	ksm_check_eq(ksm_bus_errors(), 0);
 	check_frame_is_unused(mem, PAGES, pfn);
 	check_frame_is_unused(twin, PAGES, pfn);
 	ksm_verify_equal(mem, PAGES, 5);
@@ -251,7 +182,7 @@ static void soft_offline_moves_the_page_and_keeps_content(void)
 	ksm_merge(new, PAGES);
 	ksm_check_eq(ksm_pfn(new), ksm_pfn(mem));
 	ksm_check_eq(ksm_knob_get("pages_shared"), 1);
-	repair(pfn);
+	ksm_repair(pfn);
 }
 
 static const struct ksm_test tests[] = {

@@ -30,6 +30,7 @@
 #include "ksm_harness.h"
 #include "ksm_memory.h"
 
+#include "ksm_failure.h"
 #include "ksm_merge.h"
 #include "ksm_sys.h"
 
