@@ -4,11 +4,9 @@
  * back as a KSM page.  Needs swap; zram will do.
  */
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/swap.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 
 #include "ksm_util.h"
 
@@ -127,15 +125,6 @@ static void P62_copies_are_charged(void)
 	ksm_sharers_end(sharers, 2);
 }
 
-static void swap_device(char *path)
-{
-	char text[1024], *line;
-
-	ksm_check(ksm_read_text("/proc/swaps", text, sizeof(text)) > 0, "/proc/swaps: %m");
-	line = strchr(text, '\n');
-	ksm_check(line && sscanf(line + 1, "%127s", path) == 1, "no swap");
-}
-
 static void switch_swap_off(struct ksm_kid *parent, void *arg)
 {
 	struct ksm_sharer sharers[3];
@@ -149,18 +138,8 @@ static void switch_swap_off(struct ksm_kid *parent, void *arg)
 
 static void P61_swapoff_brings_back_the_content(void)
 {
-	struct ksm_kid kid;
-	char path[128];
-	int status;
-
 	enter("swapoff");
-	swap_device(path);
-	ksm_kid_start(&kid, switch_swap_off, path);
-	while (!ksm_kid_gone(&kid, KSM_TEST_SECONDS / 2, &status))
-		kill(kid.pid, SIGKILL);
-	if (swapon(path, 0))
-		ksm_check(errno == EBUSY, "swap cannot be restored: swapon %s: %m", path);
-	ksm_check_eq(status, 0);
+	ksm_swapoff_test(switch_swap_off);
 }
 
 /* P83, P27: unmerging is complete also for what is in swap. */

@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -25,6 +26,9 @@
 #include "ksm_proc.h"
 #include "ksm_sys.h"
 #include "vm_util.h"
+
+/* Half of what a test may take. */
+#define KSM_SWAPOFF_SECONDS	45
 
 /* The first two nodes that have memory. Return: how many there are. */
 int ksm_find_nodes(int node[2])
@@ -104,6 +108,35 @@ void ksm_need_swap(void)
 		ksm_skip("needs 16 MiB of free swap, there are %lu KiB", ksm_free_swap_kib());
 }
 
+static void find_swap_device(char *path, size_t size)
+{
+	char text[1024], *line;
+
+	ksm_check(ksm_read_text("/proc/swaps", text, sizeof(text)) > 0, "/proc/swaps: %m");
+	line = strchr(text, '\n');
+	ksm_check(line && line[1], "no swap");
+	line++;
+	line[strcspn(line, " \t\n")] = '\0';
+	ksm_check(snprintf(path, size, "%s", line) < (int)size, "%s: too long", line);
+}
+
+void ksm_swapoff_test(void (*test)(struct ksm_kid *parent, void *path))
+{
+	struct ksm_kid kid;
+	char path[128];
+	int status;
+
+	find_swap_device(path, sizeof(path));
+	ksm_kid_start(&kid, test, path);
+	while (!ksm_kid_gone(&kid, KSM_SWAPOFF_SECONDS, &status))
+		kill(kid.pid, SIGKILL);
+	if (swapon(path, 0))
+		ksm_check(errno == EBUSY, "swap cannot be restored: swapon %s: %m", path);
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
+	ksm_check_eq(status, 0);
+}
+
 static char cgroup_dir[128];
 
 static const char *cgroup_root(void)
@@ -168,20 +201,26 @@ void ksm_cgroup_write(const char *file, const char *text)
 	ksm_check(!err, "%s: %s", path, strerror(-err));
 }
 
-/* A line of memory.stat. */
-long ksm_cgroup_stat(const char *name)
+long ksm_cgroup_value(const char *file, const char *name)
 {
 	char path[256], text[8192], word[64], *line;
 	long value;
 
-	snprintf(path, sizeof(path), "%s/memory.stat", cgroup_dir);
+	snprintf(path, sizeof(path), "%s/%s", cgroup_dir, file);
 	ksm_check(ksm_read_text(path, text, sizeof(text)) > 0, "%s cannot be read", path);
+	if (!*name)
+		return atol(text);
 	for (line = text; line && *line; line = strchr(line, '\n')) {
 		line += *line == '\n';
 		if (sscanf(line, "%63s %ld", word, &value) == 2 && !strcmp(word, name))
 			return value;
 	}
 	ksm_fail("%s has no line %s", path, name);
+}
+
+long ksm_cgroup_stat(const char *name)
+{
+	return ksm_cgroup_value("memory.stat", name);
 }
 
 void ksm_cgroup_reclaim(unsigned int mib)

@@ -5,7 +5,7 @@
 #ifndef KSM_SYS_H
 #define KSM_SYS_H
 
-#include "ksm_check.h"
+#include "ksm_kid.h"
 
 int ksm_find_nodes(int node[2]);				/* how many, up to 2 */
 void ksm_two_nodes(int node[2]);				/* or skip */
@@ -15,9 +15,13 @@ int ksm_move_page(pid_t pid, const void *addr, int node);	/* its node, or -errno
 
 unsigned long ksm_free_swap_kib(void);
 void ksm_need_swap(void);					/* or skip */
+/* Runs in a process of its own, which switches off swap on @path; then it is on again. */
+void ksm_swapoff_test(void (*test)(struct ksm_kid *parent, void *path));
 void ksm_cgroup_enter(const char *name);			/* or skip */
 void ksm_cgroup_write(const char *file, const char *text);
-long ksm_cgroup_stat(const char *name);
+/* A line "name value" of a file; with "" the file is one number. */
+long ksm_cgroup_value(const char *file, const char *name);
+long ksm_cgroup_stat(const char *name);				/* memory.stat */
 void ksm_cgroup_reclaim(unsigned int mib);
 /* One round of reclaim. Return: how many pages are still in memory. */
 size_t ksm_push_out(char *mem, size_t pages);
