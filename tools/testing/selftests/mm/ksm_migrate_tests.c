@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KSM pages that move: from node to node, by compaction, out of memory that is
- * taken offline.  Every mapping must follow, and KSM must still know the page.
+ * KSM pages that move: from node to node, by compaction.  Every mapping must follow,
+ * and KSM must still know the page.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -348,127 +348,6 @@ static void P5_NUMA_balancing_keeps_content(void)
 	ksm_check_eq(bad, 0);
 }
 
-static unsigned long block_size(void)
-{
-	char text[64];
-
-	if (ksm_read_text("/sys/devices/system/memory/block_size_bytes", text, sizeof(text)) < 0)
-		ksm_skip("memory cannot be taken offline on this machine");
-	return strtoul(text, NULL, 16);
-}
-
-static int set_block(unsigned long block, const char *state)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%lu/state", block);
-	return ksm_write_text(path, state);
-}
-
-static void wake_up(int sig)
-{
-}
-
-/* Return: 0, or why the kernel would not give the block away; EINTR when time is over. */
-static int take_offline(unsigned long block)
-{
-	struct sigaction action = { .sa_handler = wake_up };
-	int err;
-
-	sigaction(SIGALRM, &action, NULL);
-	alarm(15 * KSM_PATIENCE);
-	err = set_block(block, "offline");
-	alarm(0);
-	return err;
-}
-
-#define HOT_PAGES	512
-
-static void verify_both(const char *mem, const char *twin, u64 seed)
-{
-	ksm_verify_unique(mem, HOT_PAGES, seed);
-	ksm_verify_unique(twin, HOT_PAGES, seed);
-}
-
-static size_t count_in_block(const char *mem, unsigned long block)
-{
-	unsigned long size = block_size() / psize();
-	size_t i, count = 0;
-
-	for (i = 0; i < HOT_PAGES; i++)
-		count += ksm_pfn(mem + i * psize()) / size == block;
-	return count;
-}
-
-/* Return: the block that KSM pages left, or -1 where the kernel would not part with it. */
-static long offline_below(char *mem, const char *twin, u64 seed)
-{
-	unsigned long block;
-	int err;
-
-	ksm_merge(mem, HOT_PAGES);
-	ksm_merge(twin, HOT_PAGES);
-	ksm_run();
-	block = ksm_pfn(mem) / (block_size() / psize());
-	err = take_offline(block);
-	verify_both(mem, twin, seed);
-	if (err == -EPERM)
-		ksm_skip("this machine keeps the memory that it booted with");
-	ksm_check(!err || err == -EBUSY || err == -EINVAL || err == -EINTR,
-		  "taking memory%lu offline: %s", block, strerror(-err));
-	/* It tries for ever where a page does not move: not for ours. */
-	if (!err || err == -EINTR)
-		ksm_check_eq(count_in_block(mem, block), 0);
-	return err ? -1 : (long)block;
-}
-
-static void come_back_online(unsigned long block, const char *mem, const char *twin, u64 seed)
-{
-	int err;
-
-	ksm_wait_scans(2);
-	verify_both(mem, twin, seed);
-	err = set_block(block, "online");
-	ksm_check(!err, "memory%lu cannot be taken online: %s", block, strerror(-err));
-	ksm_merge(mem, HOT_PAGES);
-	ksm_merge(twin, HOT_PAGES);
-	ksm_check_eq(ksm_knob_get("pages_shared"), HOT_PAGES);
-	verify_both(mem, twin, seed);
-}
-
-/*
- * P56: no node may name a frame that is gone, and no scan may be under way.  Which
- * memory the kernel parts with is a matter of luck: some more is used up for each try.
- */
-static void P56_memory_with_KSM_pages_goes_offline(void)
-{
-	char *mem, *twin, *ballast;
-	const size_t more = (48 << 20) / psize();
-	int node[2], round;
-	long block;
-
-	ksm_two_nodes(node);
-	block_size();
-	for (round = 0; round < 5; round++) {
-		mem = ksm_map(HOT_PAGES);
-		ksm_bind(mem, HOT_PAGES, node[1]);
-		ksm_fill_unique(mem, HOT_PAGES, 12 + round);
-		ksm_mergeable(mem, HOT_PAGES);
-		twin = ksm_map_unique(HOT_PAGES, 12 + round);
-		block = offline_below(mem, twin, 12 + round);
-		if (block >= 0) {
-			come_back_online(block, mem, twin, 12 + round);
-			return;
-		}
-		ksm_unmap(mem, HOT_PAGES);
-		ksm_unmap(twin, HOT_PAGES);
-		ballast = ksm_map(more);
-		ksm_bind(ballast, more, node[1]);
-		memset(ballast, round, more * psize());
-	}
-	ksm_skip("no memory that KSM pages are in can be taken offline here");
-}
-
 static const struct ksm_test tests[] = {
 	KSM_TEST(P54_move_pages_takes_all_mappings_along),
 	KSM_TEST(P54_migrate_pages_of_a_process),
@@ -478,7 +357,6 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P86_a_page_that_the_parent_still_maps_can_move),
 	KSM_TEST(compaction_moves_KSM_pages),
 	KSM_TEST(P5_NUMA_balancing_keeps_content),
-	KSM_TEST(P56_memory_with_KSM_pages_goes_offline),
 };
 
 int main(int argc, char **argv)
