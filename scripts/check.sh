@@ -34,16 +34,13 @@ arm64) ours=arm64 image=arm64/arch/arm64/boot/Image machine=arm64 tests=tests-ar
 *) die "check: MACHINE=$MACHINE: say i386, arm64 or nosysfs" ;;
 esac
 kernel=${KERNEL:-$build/$image}
-skip_list=$top/scripts/base-tests.skip
-knob_list=$top/scripts/base-tests.knobs
 guests_list=$top/scripts/suites.guests
 machines_list=$top/scripts/suites.machines
 # the suite for a kernel whose ksmd nobody can start or stop
 boot_suite=ksm_boot_tests
 abi_list=$top/scripts/abi.ours headers=ours
-# the base's own kernel has what its tests need
 case $kernel in
-*/x86-base*) skip_list=/dev/null knob_list=/dev/null abi_list=/dev/null headers=base ;;
+*/x86-base*) abi_list=/dev/null headers=base ;;
 esac
 # What merges most, for the order by content; all of it in one guest.
 collisions="ksm_order_tests ksm_functional_tests ksm_lifetime_tests ksm_mremap_tests"
@@ -63,7 +60,6 @@ wanted()
 # A suite's verdicts are lines in its results: pass|fail|skip, tab, test, tab, reason.
 pass() { printf 'pass\t%s\t\n' "$1"; }
 fail() { printf 'fail\t%s\t%s\n' "$1" "${2:-}"; }
-skip() { printf 'skip\t%s\t%s\n' "$1" "${2:-}"; }
 
 # begin SUITE: remember when it began; finish says how it ended
 begin()
@@ -163,8 +159,7 @@ guest_watch()
 # The output of a guest's suite as verdicts.
 guest_verdicts()
 {
-	tr -d '\r' < "$log" | awk -v suite="$1" -v skips="$skip_list" \
-		-f "$top/scripts/verdicts.awk" >> "$results"
+	tr -d '\r' < "$log" | awk -v suite="$1" -f "$top/scripts/verdicts.awk" >> "$results"
 }
 
 # What a list says and nothing was heard of has failed.
@@ -182,18 +177,7 @@ guest_suite()
 	guest "$1" $((180 + $(awk -v suite="$1" '$1 == suite { sum += $2 } END { print sum }' "$out/suites"))) "${2:-}"
 	guest_verdicts "$1"
 	unheard
-	skips "$1"
 	finish
-}
-
-# Of the base's tests some wait for what is not there yet.
-skips()
-{
-	case $1 in base_*) ;; *) return 0 ;; esac
-	sed -n 's/^\(ksm_[^:#]*\): \(.*\)/\1\t\2/p' "$skip_list" | grep "^${1#base_}	\|^${1#base_} " |
-		while IFS='	' read -r test why; do
-			skip "$test" "$why"
-		done >> "$results"
 }
 
 # What users see of a running kernel, against what they see of the base's.
@@ -217,9 +201,6 @@ list()
 list_calls()
 {
 	grep -v '^#' "$top/scripts/ksm_tests.calls" | while read -r call; do
-		case $1 in
-		base_*) ! grep -qF -- "ksm_tests $call: " "$skip_list" || continue ;;
-		esac
 		case "$1 ksm_tests $call" in
 		# -l: a busy machine may need longer than the 120 s after which it gives up
 		*"$T"*) list "$1" 400 "ksm_tests $call" "$1 $call -l 360" ;;
@@ -336,8 +317,7 @@ if [ -n "$guests" ]; then
 	[ -n "$MACHINE" ] || set -- "$@" "$build"/tests-base/base_ksm_*tests
 	busybox=$("$top/scripts/busybox.sh" "$MACHINE") || die "check: there is no busybox for $MACHINE"
 	BUSYBOX=$busybox "$top/scripts/initramfs.sh" -c suite "$out/initramfs.cpio.gz" \
-		"$top/scripts/guest/suite" "/etc/suites=$out/suites" "/etc/knobs=$knob_list" \
-		"/etc/skips=$skip_list" "$@"
+		"$top/scripts/guest/suite" "/etc/suites=$out/suites" "$@"
 fi
 for name in $guests; do
 	if [ "$name" = abi ]; then

@@ -4,29 +4,15 @@
 #
 # After all tests "no leaks" is what kmemleak says, where there is one.
 #
-# -v suite=NAME, -v skips=FILE: lines `TEST: REASON' for suites called base_*.
+# -v suite=NAME
 #
 # TAP counts only at the begin of a line, and each number once: children of a test may
 # print totals of their own.  A call with options, or what speaks no TAP, is one test
 # and judged by its exit code.
 # KUnit's cases are indented once, the parameters of a case twice.
 
-BEGIN {
-	if (suite ~ /^base_/)
-		while ((getline line < skips) > 0)
-			if (line !~ /^#/ && (at = index(line, ": ")) > 0)
-				reason[substr(line, 1, at - 1)] = substr(line, at + 2)
-}
-
 function verdict(kind, name, why)
 {
-	if (kind == "fail" && (test " " name) in reason) {
-		kind = "skip"
-		why = reason[test " " name]
-	} else if (kind == "pass" && (test " " name) in reason) {
-		kind = "fail"
-		why = "passes: take it off scripts/base-tests.skip"
-	}
 	if (kind == "fail")
 		failures++
 	printf "%s\t%s\t%s\n", kind, name, why
@@ -105,7 +91,7 @@ test ~ / / && !/^###/ { next }
 		verdict("fail", test, plan - count " of its " plan " tests gave no result; " ended)
 	else if (suite == "kunit" && !cases)
 		verdict("fail", test, "no case was run")
-	else if (count && $3 && !skipped_all && !failures && !excused())
+	else if (count && $3 && !skipped_all && !failures)
 		verdict("fail", test, ended)
 	else if (!count && (suite != "kunit" || test == "no leaks"))
 		verdict($3 == 0 ? "pass" : skipped_all ? "skip" : "fail", test, $3 ? ended : "")
@@ -115,15 +101,6 @@ function tell(	i)
 {
 	for (i = 1; i <= count; i++)
 		verdict(kind[order[i]], name[order[i]], why[order[i]])
-}
-
-# A failure that the list of skips excuses makes the program fail, too.
-function excused(	i)
-{
-	for (i = 1; i <= count; i++)
-		if (kind[order[i]] == "fail")
-			return 1
-	return 0
 }
 
 END {
