@@ -4,6 +4,9 @@
  *
  * Each starts from default behaviour, sets what its options say, and leaves the
  * tunables as it found them.  The exit code is kselftest's.
+ *
+ * Options, and what they choose from, are one program that shares nothing with the
+ * other tests: that is why this file is long.
  */
 #include <signal.h>
 #include <stdarg.h>
