@@ -137,6 +137,22 @@ static void P39_a_child_without_memory_keeps_what_it_has(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr, 1));
 }
 
+/* The child has the flag of its parent's VMA; that alone merges nothing. */
+static void P39_a_child_that_asks_again_is_registered(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test), *child;
+	unsigned long addr = ksm_test_map(test, mm, 1);
+
+	ksm_test_write(test, mm, addr, 1);
+	child = ksm_test_fork(test, mm);
+	KUNIT_ASSERT_EQ(test, ksm_mms_leave(child), KSM_LEAVE_DONE);
+	KUNIT_ASSERT_NULL(test, ksm_mms_find(child));
+
+	KUNIT_EXPECT_EQ(test, do_madvise(child, addr, PAGE_SIZE, MADV_MERGEABLE), 0);
+	KUNIT_EXPECT_NOT_NULL(test, ksm_mms_find(child));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 2);
+}
+
 static void what_cannot_be_registered_is_not_offered(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
@@ -169,6 +185,7 @@ static struct kunit_case memory_cases[] = {
 	KUNIT_CASE(P44_without_memory_nothing_is_published),
 	KUNIT_CASE(P44_without_memory_nobody_joins),
 	KUNIT_CASE(P39_a_child_without_memory_keeps_what_it_has),
+	KUNIT_CASE(P39_a_child_that_asks_again_is_registered),
 	KUNIT_CASE(what_cannot_be_registered_is_not_offered),
 	{ }
 };
