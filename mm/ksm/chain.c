@@ -181,7 +181,7 @@ static void sort_in(struct ksm_chain *chain, struct ksm_node *node)
 
 	if (items >= READ_ONCE(ksm_state.max_page_sharing))
 		list_move_tail(&node->member, &chain->full);
-	else if (!fullest || items > fullest->nr_items)
+	else if (!fullest || items > READ_ONCE(fullest->nr_items))
 		list_move(&node->member, &chain->roomy);
 	else
 		list_move_tail(&node->member, &chain->roomy);
@@ -203,7 +203,7 @@ static struct ksm_node *end_look(struct ksm_chain *chain)
 
 	chain->loose = chain->used > DIV_ROUND_UP(chain->items, most);
 	chain->settled = jiffies;
-	if (!fullest || (items < most && items >= fullest->nr_items))
+	if (!fullest || (items < most && items >= READ_ONCE(fullest->nr_items)))
 		return chain->shown;
 	return fullest;
 }

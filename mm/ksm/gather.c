@@ -95,14 +95,14 @@ static int move(struct ksm_offer *offer, struct ksm_node *node, struct folio *ke
  * Context: Process context; may sleep. The caller holds ksm_pass_lock, the mmap
  *	    lock of the offer's mm for read, one reference on the page, and no
  *	    other lock.
- * Return: 0 if another page is mapped now; -ENOENT if there is none that is
- *	   better; another error if it could not be had.
+ * Return: 0 if another page is mapped now; -ENOENT if there was no reason to look
+ *	   for one; another error if there is none, or it could not be had.
  */
 int ksm_gather_page(struct ksm_offer *offer)
 {
 	struct ksm_node *node = offer->item->node, *twin;
 	struct folio *keep;
-	int err = -ENOENT;
+	int err = -EAGAIN;
 
 	lockdep_assert_held(&ksm_pass_lock);
 	mmap_assert_locked(ksm_mm_of(offer->owner));
@@ -120,6 +120,6 @@ int ksm_gather_page(struct ksm_offer *offer)
 		ksm_stable_prune(twin);
 		return -EAGAIN;
 	default:
-		return -ENOENT;
+		return -EAGAIN;
 	}
 }

@@ -14,6 +14,7 @@
 #include <linux/swap.h>
 
 #include "advisor.h"
+#include "forget.h"
 #include "ksmd.h"
 #include "mms.h"
 #include "scan.h"
@@ -206,7 +207,7 @@ int ksm_ksmd_set_use_zero_pages(bool use)
  * ksm_ksmd_set_merge_across_nodes() - say whether pages of two NUMA nodes merge
  * @across: 1 if they do; 0 if a page's twins are looked for on its own node
  *
- * KSM pages that nobody's item maps any more are put where they belong by and by.
+ * KSM pages that nobody's item maps any more are put where they belong.
  *
  * Context: Process context; waits for a batch or an unmerge to end.
  * Return: 0; -EINVAL; -EBUSY while pages are shared and @across is a change.
@@ -224,6 +225,9 @@ int ksm_ksmd_set_merge_across_nodes(unsigned long across)
 			err = -EBUSY;
 		else
 			WRITE_ONCE(ksm_state.merge_across_nodes, across);
+		/* Before an item can make a node look as if it were in its place. */
+		if (!err)
+			ksm_forget_due(ULONG_MAX);
 	}
 	mutex_unlock(&ksm_pass_lock);
 	return err;

@@ -27,6 +27,9 @@
 #include "state.h"
 #include "unstable_tree.h"
 
+/* Nodes in the way to drop for one page: a chain may have lost very many. */
+#define PRUNE_AT_ONCE	64
+
 /* ------------------------------------------------------------------------ */
 /* Merging.                                                                 */
 
@@ -115,9 +118,8 @@ static int promote(struct ksm_offer *offer, struct ksm_node *node)
 }
 
 /*
- * Both folios are locked. That of @a becomes the KSM page, unless forks map it so
- * often that none may join it. The node is used up on success, even if the other
- * is not merged.
+ * Both folios are locked. That of @a becomes the KSM page, and the node is used up
+ * then, even if that of @b is not merged.
  */
 static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 		       struct ksm_node **nodep)
@@ -127,8 +129,7 @@ static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 
 	if (folio_test_ksm(page_folio(a->page)) || folio_test_ksm(page_folio(b->page)))
 		return -EAGAIN;
-	if (!ksm_node_has_room(node, page_folio(a->page)))
-		swap(a, b);
+	/* It may have been forked since it was chosen. */
 	if (!ksm_node_has_room(node, page_folio(a->page)))
 		return -EAGAIN;
 	err = ksm_merge_freeze(a);
@@ -247,15 +248,19 @@ static enum ksm_match match_zero(struct ksm_offer *offer)
 /* Look among the KSM pages. */
 static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 {
+	unsigned int most = PRUNE_AT_ONCE;
 	struct ksm_node *node;
 	enum ksm_found found;
 	struct folio *keep;
 	int err;
 
 	while ((found = ksm_stable_search(hash, offer->page, &node, &keep)) ==
-	       KSM_FOUND_STALE)
-		ksm_stable_prune(node);	/* ends: it leaves the tree each time */
-
+	       KSM_FOUND_STALE) {
+		/* Others wait for the locks. Next time it goes on where it was. */
+		if (!most--)
+			return KSM_MATCH_FAILED;
+		ksm_stable_prune(node);
+	}
 	if (found != KSM_FOUND_TWIN)
 		return KSM_MATCH_NONE;
 	if (is_large(offer->page)) {
@@ -277,6 +282,12 @@ static bool at_limit(void)
 	return most && atomic_long_read(&ksm_counts.nodes) >= most;
 }
 
+/* Do forks map the page so often already that none may join it? */
+static bool is_full(const struct page *page)
+{
+	return folio_mapcount(page_folio(page)) >= READ_ONCE(ksm_state.max_page_sharing);
+}
+
 /* Merge with a candidate that looks equal. */
 static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin)
 {
@@ -286,7 +297,10 @@ static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin
 		return KSM_MATCH_LARGE;
 	if (is_large(twin->page) && ksm_merge_split(twin->page))
 		return KSM_MATCH_FAILED;
-	pair(offer, twin);
+	if (!is_full(offer->page))
+		pair(offer, twin);
+	else if (!is_full(twin->page))
+		pair(twin, offer);
 	/* The page may be a KSM page now though its twin got away. */
 	return offer->item->kind == KSM_ITEM_MERGED ? KSM_MATCH_MERGED :
 						      KSM_MATCH_FAILED;
@@ -319,7 +333,8 @@ static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 		if (match == KSM_MATCH_FAILED)
 			ksm_unstable_remove(twin.item);
 		ksm_unstable_release(offer, &twin);
-	} while (match == KSM_MATCH_FAILED && --tries);
+		/* An orphan keeps the key that it had in its node: no tree for it. */
+	} while (match == KSM_MATCH_FAILED && offer->item->kind == KSM_ITEM_CANDIDATE && --tries);
 	return match;
 }
 

@@ -270,6 +270,8 @@ static void set_aside(struct ksm_node *node)
 	list_add(&node->aside, &aside);
 	node->place = KSM_NODE_ASIDE;
 	mutex_unlock(&ksm_stable_lock);
+	/* It stays there, wherever its page would belong. */
+	ksm_node_set_astray(node, false);
 }
 
 /**

@@ -147,6 +147,7 @@ enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
 
 	lockdep_assert_held(&ksm_pass_lock);
 	mmap_assert_locked(ksm_mm_of(offer->owner));
+	VM_WARN_ON_ONCE(offer->item->kind != KSM_ITEM_CANDIDATE);
 
 	mutex_lock(&ksm_unstable_lock);
 	for (;;) {
