@@ -11,13 +11,25 @@
 #include "ksm_merge.h"
 #include "ksm_proc.h"
 
+/*
+ * Where max_page_sharing has filled all copies of a content, the last page waits until
+ * ksmd looks for copies that have lost some of their mappings.
+ */
+static u64 chain_patience_ms(void)
+{
+	static const char * const knob = "stable_node_chains_prune_millisecs";
+
+	return ksm_has_knob(knob) ? 2 * ksm_knob_get(knob) : 0;
+}
+
 void ksm_expect_of(pid_t pid, const char *mem, size_t pages, size_t want)
 {
+	u64 end = ksm_now_ms() + chain_patience_ms();
 	struct ksm_area area;
 	int scan;
 
 	ksm_run();
-	for (scan = 0; scan < KSM_MERGE_SCANS; scan++) {
+	for (scan = 0; scan < KSM_MERGE_SCANS || ksm_now_ms() < end; scan++) {
 		ksm_wait_scans(1);
 		ksm_area(pid, mem, pages, &area);
 		if (area.ksm == want && scan > 0)
