@@ -114,7 +114,7 @@ static void chains_prune_millisecs_takes_any_number(void)
 		refused(name, bad[i], -EINVAL);
 	ksm_merge(mem, 4);
 	taken(name, "0", 0);
-	taken(name, "4294967295", 4294967295L);
+	taken(name, "2147483647", 2147483647L);
 }
 
 /* ------------------------------------------------------------------------ */

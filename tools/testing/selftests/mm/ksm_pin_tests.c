@@ -350,7 +350,7 @@ static void forced_writes_break_COW(void)
 	ksm_check_sys(mprotect(mem, PAGES * psize(), PROT_READ));
 	ksm_merge(mem, PAGES);
 	ksm_fill_page(page, 301);
-	ksm_check_eq(pwrite(fd, page, psize(), (uintptr_t)mem + 3 * psize()), psize());
+	ksm_check_eq(pwrite64(fd, page, psize(), (uintptr_t)mem + 3 * psize()), psize());
 	ksm_verify_equal(mem, 3, 300);
 	ksm_verify_equal(mem + 3 * psize(), 1, 301);
 	ksm_verify_equal(mem + 4 * psize(), PAGES - 4, 300);
