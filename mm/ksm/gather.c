@@ -21,7 +21,6 @@
 #include "item.h"
 #include "merge.h"
 #include "node.h"
-#include "page.h"
 #include "record.h"
 #include "stable_tree.h"
 #include "state.h"
@@ -36,14 +35,9 @@ static int move_locked(struct ksm_offer *offer, struct ksm_item *fresh,
 	if (ksm_node_of(folio) != offer->item->node || ksm_node_of(keep) != node ||
 	    folio_test_hwpoison(keep) || !ksm_node_has_room(node, keep))
 		return -EAGAIN;
-	err = ksm_merge_freeze(offer);
+	err = ksm_merge_freeze_equal(offer, keep);
 	if (err)
 		return err;
-	if (ksm_page_compare(offer->page, &keep->page))
-		return -EAGAIN;
-	/* As in match.c: others rely on it now. */
-	if (!folio_test_swapcache(keep))
-		folio_mark_dirty(keep);
 
 	ksm_node_link(node, fresh, offer->vma->anon_vma,
 		      linear_page_index(offer->vma, offer->addr));

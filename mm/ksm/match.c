@@ -61,18 +61,8 @@ static int join_locked(struct ksm_offer *offer, struct ksm_node *node,
 	if (ksm_node_of(keep) != node || folio_test_hwpoison(keep) ||
 	    !ksm_node_has_room(node, keep))
 		return -EAGAIN;
-	err = ksm_merge_freeze(offer);
-	if (err)
-		return err;
-	if (ksm_page_compare(offer->page, &keep->page))
-		return -EAGAIN;
-	/*
-	 * While it had a single mapping, MADV_FREE may have cleaned it, and
-	 * reclaim would throw it away. Now others rely on it.
-	 */
-	if (!folio_test_swapcache(keep))
-		folio_mark_dirty(keep);
-	return join_frozen(offer, node, &keep->page);
+	err = ksm_merge_freeze_equal(offer, keep);
+	return err ?: join_frozen(offer, node, &keep->page);
 }
 
 /* Merge the page of @offer into the KSM page @keep. */

@@ -132,6 +132,37 @@ unlock:
 	return err;
 }
 
+/**
+ * ksm_merge_freeze_equal() - freeze a page that gives way to a KSM page
+ * @offer: the page; its @frozen is set
+ * @keep: the KSM page
+ *
+ * This comparison is the one that decides.
+ *
+ * Context: As for ksm_merge_freeze(). The caller holds @keep's lock as well.
+ * Return: 0; -EAGAIN when the page is not there any more, in use, or not equal:
+ *	   then it may be frozen all the same, and the next write takes it back.
+ */
+int ksm_merge_freeze_equal(struct ksm_offer *offer, struct folio *keep)
+{
+	int err;
+
+	VM_WARN_ON_FOLIO(!folio_test_locked(keep), keep);
+
+	err = ksm_merge_freeze(offer);
+	if (err)
+		return err;
+	if (ksm_page_compare(offer->page, &keep->page))
+		return -EAGAIN;
+	/*
+	 * While it had a single mapping, MADV_FREE may have cleaned it, and
+	 * reclaim would throw it away. Now others rely on it.
+	 */
+	if (!folio_test_swapcache(keep))
+		folio_mark_dirty(keep);
+	return 0;
+}
+
 /* @pte, with what is to be kept of the frozen PTE that it replaces. */
 static pte_t make_pte(const struct ksm_offer *offer, pte_t pte)
 {

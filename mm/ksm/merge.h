@@ -9,6 +9,7 @@
 void ksm_merge_begin(struct ksm_offer *offer, struct mmu_notifier_range *range);
 void ksm_merge_end(struct mmu_notifier_range *range);
 int ksm_merge_freeze(struct ksm_offer *offer);
+int ksm_merge_freeze_equal(struct ksm_offer *offer, struct folio *keep);
 int ksm_merge_zero(struct ksm_offer *offer);
 int ksm_merge_replace(struct ksm_offer *offer, struct page *keep);
 int ksm_merge_split(struct page *page);
