@@ -123,10 +123,11 @@ int ksm_merge_freeze(struct ksm_offer *offer)
 	if (pte_dirty(old))
 		folio_mark_dirty(folio);
 	new = pte_mkclean(pte_wrprotect(old));
-	offer->frozen = new;
 	err = 0;
 restore:
 	set_pte_at(mm, offer->addr, ptep, new);
+	/* As it stands: some architectures keep bits of their own in it. */
+	offer->frozen = ptep_get(ptep);
 unlock:
 	pte_unmap_unlock(ptep, ptl);
 	return err;
