@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The sieve: may a page have a twin, to judge by its hash alone?
+ *
+ * Nearly all pages of most machines have none, and need not be looked for in any
+ * tree. A hash that comes up for the second time in a round passes the sieve in
+ * the next one, wherever the pages are that have it; the hash of a KSM page
+ * passes always. All others stop here.
+ *
+ * Three Bloom filters keep that, each question to one of them a single cache
+ * line: what was seen in this round; what was seen twice, in this round and in
+ * the last; what KSM pages have. A hash that passes by mistake costs a look into
+ * the trees; none is ever held back by mistake, unless the round in which it was
+ * seen twice was begun anew.
+ *
+ * A filter grows by layers, each as large as all before, and is made of one
+ * piece again when it is next emptied. Without memory it lets everything pass.
+ *
+ * Owns the filters. Does not know pages, nor who asks.
+ *
+ * Floor 1: knows state.
+ */
+#include <linux/cache.h>
+#include <linux/hash.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/prefetch.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+
+#include "sieve.h"
+#include "state.h"
+
+#define LINE_WORDS	8	/* 64 bytes, whatever the machine's cache has */
+#define LINE_BITS	(LINE_WORDS * 64)
+#define BITS_SET	5	/* for a hash */
+#define BITS_ROOM	12	/* so many for each hash, and 1 % pass by mistake */
+#define ROOM_MIN	1024
+#define LAYERS_MAX	24
+
+struct layer {
+	u64		(*lines)[LINE_WORDS];
+	u32		nr_lines;
+};
+
+/* P: all of it, but what is kept: the stable tree's lock, inside P. */
+struct filter {
+	struct layer	layers[LAYERS_MAX];
+	unsigned int	nr_layers;
+	unsigned long	room;	/* hashes that it was made for */
+	unsigned long	nr;	/* hashes that were put in */
+	bool		blind;	/* it takes everything for seen */
+};
+
+static struct {
+	struct filter	seen;
+	struct filter	twice[2];
+	unsigned int	now;	/* which of @twice is this round's */
+	u64		seed;	/* so that mistakes are not the same ones each round */
+	struct filter	kept;
+} sieve;
+
+/* ------------------------------------------------------------------------ */
+/* A filter.                                                                */
+
+/* High bits tell the line, low bits the bits in it. */
+static u64 mix(u64 hash, u64 seed)
+{
+	return (hash ^ seed) * GOLDEN_RATIO_64;
+}
+
+static u64 *line_of(const struct layer *layer, u64 mixed)
+{
+	return layer->lines[(mixed >> 32) * layer->nr_lines >> 32];
+}
+
+static bool line_has(const u64 *line, u64 mixed)
+{
+	unsigned int i, bit;
+
+	for (i = 0; i < BITS_SET; i++, mixed >>= ilog2(LINE_BITS)) {
+		bit = mixed % LINE_BITS;
+		if (!(line[bit / 64] >> bit % 64 & 1))
+			return false;
+	}
+	return true;
+}
+
+static bool filter_has(const struct filter *filter, u64 mixed)
+{
+	unsigned int i;
+
+	for (i = 0; i < filter->nr_layers; i++)
+		if (line_has(line_of(&filter->layers[i], mixed), mixed))
+			return true;
+	return filter->blind;
+}
+
+static void filter_add(struct filter *filter, u64 mixed)
+{
+	unsigned int i, bit;
+	u64 *line;
+
+	filter->nr++;
+	if (!filter->nr_layers) {
+		filter->blind = true;
+		return;
+	}
+	line = line_of(&filter->layers[filter->nr_layers - 1], mixed);
+	for (i = 0; i < BITS_SET; i++, mixed >>= ilog2(LINE_BITS)) {
+		bit = mixed % LINE_BITS;
+		line[bit / 64] |= 1ULL << bit % 64;
+	}
+}
+
+static void filter_prefetch(const struct filter *filter, u64 mixed)
+{
+	unsigned int i;
+
+	for (i = 0; i < filter->nr_layers; i++)
+		prefetchw(line_of(&filter->layers[i], mixed));
+}
+
+static u32 lines_for(unsigned long room)
+{
+	return min_t(u64, (u64)room * BITS_ROOM / LINE_BITS + 1, U32_MAX);
+}
+
+static void filter_empty(struct filter *filter)
+{
+	while (filter->nr_layers)
+		kvfree(filter->layers[--filter->nr_layers].lines);
+	filter->room = 0;
+	filter->nr = 0;
+	filter->blind = false;
+}
+
+/* Make room for @room hashes more. Without memory all that come will pass. */
+static void filter_extend(struct filter *filter, unsigned long room)
+{
+	struct layer layer = { .nr_lines = lines_for(room) };
+
+	if (filter->nr_layers < LAYERS_MAX)
+		layer.lines = kvcalloc(layer.nr_lines, sizeof(*layer.lines),
+				       GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	if (layer.lines)
+		filter->layers[filter->nr_layers++] = layer;
+	filter->room += room;
+}
+
+/* Empty it, and see that there is room for @room hashes. */
+static void filter_renew(struct filter *filter, unsigned long room)
+{
+	u32 nr, lines = lines_for(room);
+	struct layer *layer = filter->layers;
+
+	if (filter->nr_layers != 1 || layer->nr_lines < lines || layer->nr_lines / 2 > lines) {
+		filter_empty(filter);
+		filter_extend(filter, room);
+		return;
+	}
+	for (nr = 0; nr < layer->nr_lines; nr++) {
+		memset(layer->lines[nr], 0, sizeof(layer->lines[nr]));
+		if (!(nr % 4096))
+			cond_resched();
+	}
+	filter->room = room;
+	filter->nr = 0;
+	filter->blind = false;
+}
+
+static void filter_grow(struct filter *filter)
+{
+	if (filter->nr >= filter->room)
+		filter_extend(filter, max(filter->room, ROOM_MIN));
+}
+
+static unsigned long filter_bytes(const struct filter *filter)
+{
+	unsigned long lines = 0;
+	unsigned int i;
+
+	for (i = 0; i < filter->nr_layers; i++)
+		lines += READ_ONCE(filter->layers[i].nr_lines);
+	return lines * LINE_WORDS * sizeof(u64);
+}
+
+/* ------------------------------------------------------------------------ */
+/* The sieve.                                                               */
+
+/**
+ * ksm_sieve_turn() - a new round begins
+ * @pages: how many pages there are to sift, as far as is known
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_turn(unsigned long pages)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	sieve.now = !sieve.now;
+	sieve.seed = get_random_u64();
+	filter_renew(&sieve.seen, pages + pages / 32 + ROOM_MIN);
+	filter_renew(&sieve.twice[sieve.now], pages / 8 + ROOM_MIN);
+}
+
+/**
+ * ksm_sieve_prefetch() - a hash is going to be sifted soon
+ * @hash: the hash
+ *
+ * Context: Any context. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_prefetch(u64 hash)
+{
+	u64 mixed = mix(hash, 0);
+
+	filter_prefetch(&sieve.seen, mix(hash, sieve.seed));
+	filter_prefetch(&sieve.twice[!sieve.now], mixed);
+	filter_prefetch(&sieve.kept, mixed);
+}
+
+/**
+ * ksm_sieve_sift() - note that there is a page of a hash, and judge it
+ * @hash: the hash; once a round for each page
+ *
+ * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
+ * Return: true if the page may have a twin.
+ */
+bool ksm_sieve_sift(u64 hash)
+{
+	u64 seeded = mix(hash, sieve.seed), mixed = mix(hash, 0);
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	if (!filter_has(&sieve.seen, seeded))
+		filter_add(&sieve.seen, seeded);
+	else if (!filter_has(&sieve.twice[sieve.now], mixed))
+		filter_add(&sieve.twice[sieve.now], mixed);
+	return filter_has(&sieve.twice[!sieve.now], mixed) || filter_has(&sieve.kept, mixed);
+}
+
+/**
+ * ksm_sieve_keep() - a KSM page has this hash
+ * @hash: the hash; it passes from now on
+ *
+ * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_keep(u64 hash)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	filter_add(&sieve.kept, mix(hash, 0));
+}
+
+/**
+ * ksm_sieve_worn() - is it time to begin anew with what KSM pages have?
+ * @nodes: how many there are
+ *
+ * Of those that are gone the bits stay.
+ *
+ * Context: Any context. The caller holds ksm_pass_lock.
+ * Return: true if so: call ksm_sieve_renew(), and then ksm_sieve_keep() for each.
+ */
+bool ksm_sieve_worn(unsigned long nodes)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return sieve.kept.nr_layers != 1 || sieve.kept.blind ||
+	       sieve.kept.nr > 2 * nodes + ROOM_MIN;
+}
+
+/**
+ * ksm_sieve_renew() - forget the hashes of KSM pages
+ * @nodes: how many will be told anew
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_renew(unsigned long nodes)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	filter_renew(&sieve.kept, nodes + nodes / 8 + ROOM_MIN);
+}
+
+/**
+ * ksm_sieve_grow() - see that there is room for what comes
+ *
+ * To be called again and again as a round goes on.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_grow(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	filter_grow(&sieve.seen);
+	filter_grow(&sieve.twice[sieve.now]);
+	filter_grow(&sieve.kept);
+}
+
+/**
+ * ksm_sieve_drop() - there is nothing to scan, and for a while there will not be
+ *
+ * Context: Process context. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_drop(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	filter_empty(&sieve.seen);
+	filter_empty(&sieve.twice[0]);
+	filter_empty(&sieve.twice[1]);
+	if (!atomic_long_read(&ksm_counts.nodes))
+		filter_empty(&sieve.kept);
+}
+
+/**
+ * ksm_sieve_bytes() - memory that the sieve takes
+ *
+ * Context: Any context. Exact while no batch runs.
+ * Return: Bytes.
+ */
+unsigned long ksm_sieve_bytes(void)
+{
+	return filter_bytes(&sieve.seen) + filter_bytes(&sieve.twice[0]) +
+	       filter_bytes(&sieve.twice[1]) + filter_bytes(&sieve.kept);
+}

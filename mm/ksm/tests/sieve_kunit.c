@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The sieve: what has a twin passes, nearly nothing else does. */
+#include "../sieve.h"
+#include "../state.h"
+#include "../types.h"
+#include "fixture.h"
+
+#define MANY	20000
+
+static void drop(void *unused)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_drop();
+	ksm_sieve_renew(0);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static int init(struct kunit *test)
+{
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	drop(NULL);
+	ksm_test_at_end(test, drop, NULL);
+	return 0;
+}
+
+/* Hashes as they come: no two alike. */
+static u64 hash_of(unsigned int nr)
+{
+	return (nr * 0x9e3779b97f4a7c15ULL + 12345) & ((1ULL << KSM_HASH_BITS) - 1);
+}
+
+static void turn(unsigned long pages)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_turn(pages);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static bool sift(u64 hash)
+{
+	bool passes;
+
+	mutex_lock(&ksm_pass_lock);
+	passes = ksm_sieve_sift(hash);
+	ksm_sieve_grow();
+	mutex_unlock(&ksm_pass_lock);
+	return passes;
+}
+
+/* How many of @nr different hashes pass in a round. */
+static unsigned int sift_many(unsigned int nr)
+{
+	unsigned int i, pass = 0;
+
+	for (i = 0; i < nr; i++)
+		pass += sift(hash_of(i));
+	return pass;
+}
+
+static void who_has_a_twin_passes_in_the_next_round(struct kunit *test)
+{
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, sift(1));
+	KUNIT_EXPECT_FALSE(test, sift(2));
+	KUNIT_EXPECT_FALSE(test, sift(1));
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, sift(1));
+	KUNIT_EXPECT_FALSE(test, sift(2));
+	KUNIT_EXPECT_TRUE(test, sift(1));
+	/* While they are two. */
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, sift(1));
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, sift(1));
+}
+
+static void what_a_KSM_page_has_passes_at_once(struct kunit *test)
+{
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, sift(1));
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_keep(1);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_TRUE(test, sift(1));
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, sift(1));
+	KUNIT_EXPECT_FALSE(test, sift(2));
+}
+
+static void hardly_anything_passes_by_mistake(struct kunit *test)
+{
+	unsigned int round;
+
+	if (!IS_ENABLED(CONFIG_64BIT))
+		kunit_skip(test, "has fewer bits of a hash");
+	turn(MANY);
+	KUNIT_EXPECT_EQ(test, sift_many(MANY), 0);
+	for (round = 0; round < 3; round++) {
+		turn(MANY);
+		KUNIT_EXPECT_LT(test, sift_many(MANY), MANY / 50);
+	}
+}
+
+static void a_sieve_that_is_too_small_grows(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_64BIT))
+		kunit_skip(test, "has fewer bits of a hash");
+	turn(0);
+	sift_many(MANY);
+	turn(MANY);
+	KUNIT_EXPECT_LT(test, sift_many(MANY), MANY / 25);
+	turn(MANY);
+	/* Not more than three bytes for a page. */
+	KUNIT_EXPECT_LT(test, ksm_sieve_bytes(), 3 * MANY + 8192);
+}
+
+static void what_KSM_pages_had_is_forgotten_in_time(struct kunit *test)
+{
+	unsigned int i;
+	bool worn;
+
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_renew(0);
+	worn = ksm_sieve_worn(0);
+	KUNIT_EXPECT_FALSE(test, worn);
+	for (i = 0; i < MANY; i++) {
+		ksm_sieve_keep(hash_of(i));
+		ksm_sieve_grow();
+	}
+	worn = ksm_sieve_worn(0);
+	KUNIT_EXPECT_TRUE(test, worn);
+	ksm_sieve_renew(0);
+	mutex_unlock(&ksm_pass_lock);
+	turn(MANY);
+	KUNIT_EXPECT_EQ(test, sift_many(100), 0);
+}
+
+static void without_memory_everything_passes(struct kunit *test)
+{
+	unsigned int i;
+
+	turn(0);
+	drop(NULL);
+	/* Nothing was made room for: blind from the first on. */
+	for (i = 0; i < 2; i++)
+		sift(hash_of(i));
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_drop();
+	ksm_sieve_keep(1);
+	mutex_unlock(&ksm_pass_lock);
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, sift(1));
+}
+
+static struct kunit_case sieve_cases[] = {
+	KUNIT_CASE(who_has_a_twin_passes_in_the_next_round),
+	KUNIT_CASE(what_a_KSM_page_has_passes_at_once),
+	KUNIT_CASE(hardly_anything_passes_by_mistake),
+	KUNIT_CASE(a_sieve_that_is_too_small_grows),
+	KUNIT_CASE(what_KSM_pages_had_is_forgotten_in_time),
+	KUNIT_CASE(without_memory_everything_passes),
+	{ }
+};
+
+static struct kunit_suite sieve_suite = {
+	.name = "ksm_sieve",
+	.init = init,
+	.test_cases = sieve_cases,
+};
+
+kunit_test_suite(sieve_suite);
