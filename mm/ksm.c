@@ -8,9 +8,13 @@
  *
  *		How a page travels
  *
- *	page tables  --->  hash  --->  record          a value: 8 bytes a page
+ *	page tables  --->  hash  --->  record          a value: 9 bytes a page
  *	  (walk.c)       (page.c)    (record.c)
- *	                                 | calm: the hash held for a round
+ *	  (glance.c)                     |
+ *	      |                          v
+ *	      +-- not written to --->  sieve           nearly all stop here
+ *	                             (sieve.c)
+ *	                                 | may have a twin
  *	                                 v
  *	                 stable tree, then unstable tree         (match.c)
  *	                                 |
@@ -82,11 +86,11 @@
  * 6	ksmd			the thread, run states, setters
  * 5	scan, unmerge, advice,	a round; undo everything; what programs ask
  *	bury, advisor		for; mms that are gone; how fast to scan
- * 4	match, forget, gather	what to do with one page; what to drop, and when; to
- *				map fewer copies of one content
- * 3	stable_tree, unstable_tree, merge, rmap, profit
- * 2	hold, node, chain, mms, walk, unshare
- * 1	item, record, page, policy
+ * 4	match, forget, gather,	what to do with one page; what to drop, and when; to
+ *	walk			map fewer copies of one content; the next pages
+ * 3	stable_tree, unstable_tree, merge, rmap, profit, glance
+ * 2	hold, node, chain, mms, unshare
+ * 1	item, record, page, policy, sieve
  * 0	state, vma, trace, types.h
  */
 #include <linux/export.h>

@@ -18,6 +18,7 @@
 #include "ksmd.h"
 #include "mms.h"
 #include "scan.h"
+#include "sieve.h"
 #include "state.h"
 #include "unmerge.h"
 
@@ -48,6 +49,17 @@ static void scan_batch(void)
 	mutex_unlock(&ksm_pass_lock);
 }
 
+/* There is nothing to do, perhaps for long. */
+static void pause_scan(void)
+{
+	ksm_advisor_pause();
+	if (ksm_mms_populated())
+		return;
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_drop();
+	mutex_unlock(&ksm_pass_lock);
+}
+
 static void rest(void)
 {
 	/* Pairs with the setter: the pace before the value that it stands for. */
@@ -61,7 +73,7 @@ static void rest(void)
 	if (!pause && ksm_scan_at_start())
 		pause = 1;
 	if (!may_scan()) {
-		ksm_advisor_pause();
+		pause_scan();
 		wait_event_freezable(ksm_work_wait,
 				     may_scan() || kthread_should_stop());
 	} else if (pause) {
@@ -187,6 +199,20 @@ int ksm_ksmd_set_advisor_mode(enum ksm_advisor_mode mode)
 int ksm_ksmd_set_smart_scan(bool smart)
 {
 	WRITE_ONCE(ksm_state.smart_scan, smart);
+	return 0;
+}
+
+/**
+ * ksm_ksmd_set_reread_rounds() - say how long a PTE is believed that says "not written to"
+ * @rounds: a page is read once in so many rounds whatever its PTE says; 0 to believe
+ *	    none
+ *
+ * Context: Process context.
+ * Return: 0.
+ */
+int ksm_ksmd_set_reread_rounds(unsigned int rounds)
+{
+	WRITE_ONCE(ksm_state.reread_rounds, rounds);
 	return 0;
 }
 

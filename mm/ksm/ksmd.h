@@ -10,6 +10,7 @@ int ksm_ksmd_set_run(unsigned int run);
 int ksm_ksmd_set_pages_to_scan(unsigned int pages);
 int ksm_ksmd_set_advisor_mode(enum ksm_advisor_mode mode);
 int ksm_ksmd_set_smart_scan(bool smart);
+int ksm_ksmd_set_reread_rounds(unsigned int rounds);
 int ksm_ksmd_set_use_zero_pages(bool use);
 int ksm_ksmd_set_merge_across_nodes(unsigned long across);
 int ksm_ksmd_set_max_page_sharing(int most);

@@ -246,11 +246,26 @@ struct ksm_mm *ksm_mms_next(void)
 	return km;
 }
 
+/**
+ * ksm_mms_comes_again() - has the running round been through with an mm already?
+ * @km: from ksm_mms_next()
+ *
+ * Context: Process context. The caller holds ksm_pass_lock.
+ * Return: true if so: more of it was offered since.
+ */
+bool ksm_mms_comes_again(const struct ksm_mm *km)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return READ_ONCE(km->again) == turn;
+}
+
 static void visit_again(struct ksm_mm *km)
 {
 	lockdep_assert_held(&ksm_mms_lock);
 
 	km->turn = turn - 1;
+	WRITE_ONCE(km->again, turn);
 	km->once_more = false;
 	list_move_tail(&km->slot.mm_node, &mms_list);
 }

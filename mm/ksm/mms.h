@@ -21,6 +21,7 @@ bool ksm_mms_populated(void);
 
 void ksm_mms_rewind(void);
 struct ksm_mm *ksm_mms_next(void);
+bool ksm_mms_comes_again(const struct ksm_mm *km);
 void ksm_mms_put(struct ksm_mm *km, bool again);
 struct ksm_mm *ksm_mms_get(struct ksm_mm *km);
 void ksm_mms_drop(struct ksm_mm *km);

@@ -14,6 +14,7 @@
 #include <linux/init.h>
 #include <linux/moduleparam.h>
 #include <linux/pagewalk.h>
+#include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
@@ -178,6 +179,23 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 
 /* ------------------------------------------------------------------------ */
 /* Content.                                                                 */
+
+/**
+ * ksm_page_prefetch() - a page is going to be read soon
+ * @page: the page
+ *
+ * Context: Any context. The caller keeps @page from being freed.
+ */
+void ksm_page_prefetch(const struct page *page)
+{
+	const void *content, *end;
+
+	if (PageHighMem(page))
+		return;
+	content = page_address(page);
+	for (end = content + PAGE_SIZE; content != end; content += L1_CACHE_BYTES)
+		prefetch(content);
+}
 
 /**
  * ksm_page_hash() - hash what a page holds

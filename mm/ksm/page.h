@@ -18,6 +18,7 @@ struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
 pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp);
 enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 				  unsigned long pfn);
+void ksm_page_prefetch(const struct page *page);
 u64 ksm_page_hash(struct page *page);
 u64 ksm_page_zero_hash(void);
 int ksm_page_compare(struct page *a, struct page *b);

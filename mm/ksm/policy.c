@@ -31,8 +31,9 @@ struct ksm_budget ksm_policy_budget(unsigned int pages, unsigned int merges)
 /**
  * ksm_policy_spend() - take something off a budget
  * @budget: the budget
- * @units: KSM_BUDGET_READ for a page that was read, 1 for one that was passed
- *	   over: looking at it is cheap, but not free
+ * @units: KSM_BUDGET_READ for a page that was read, KSM_BUDGET_MERGE for one that
+ *	   was merged without; 1 for one that was passed over: looking at it is
+ *	   cheap, but not free
  *
  * Context: Any context.
  * Return: true while something is left.
@@ -79,6 +80,36 @@ static unsigned int period(unsigned int age)
 bool ksm_policy_due(unsigned int age, unsigned int turn)
 {
 	return turn % period(age) == 0;
+}
+
+/**
+ * ksm_policy_reread() - is it a page's turn to be read whatever its PTE says?
+ * @turn: the round's number plus the page's
+ * @rounds: in how many rounds that happens to a page once; 0 for always
+ *
+ * Context: Any context.
+ * Return: true if so.
+ */
+bool ksm_policy_reread(unsigned int turn, unsigned int rounds)
+{
+	return !rounds || turn % rounds == 0;
+}
+
+/**
+ * ksm_policy_clean() - shall the PTE of a dirty page be cleaned before it is read?
+ * @age: how often the page was read without finding a twin
+ * @calm: whether its hash held the last time
+ * @turn: the round's number plus the page's
+ *
+ * For a page that is written all the time it is in vain, and costs its program a
+ * fault where the CPU has no dirty bit.
+ *
+ * Context: Any context.
+ * Return: true for a calm or young page, and now and then for the others.
+ */
+bool ksm_policy_clean(unsigned int age, bool calm, unsigned int turn)
+{
+	return calm || age < 3 || turn % 8 == 0;
 }
 
 /* @pages times @num over @den; a very large number where that does not fit. */

@@ -14,7 +14,8 @@ struct ksm_budget {
 	unsigned int	merges;
 };
 
-#define KSM_BUDGET_READ		16
+#define KSM_BUDGET_READ		64
+#define KSM_BUDGET_MERGE	4
 
 /**
  * struct ksm_policy_round - what a round took
@@ -45,6 +46,8 @@ struct ksm_policy_goal {
 struct ksm_budget ksm_policy_budget(unsigned int pages, unsigned int merges);
 bool ksm_policy_merge(struct ksm_budget *budget);
 bool ksm_policy_due(unsigned int age, unsigned int turn);
+bool ksm_policy_reread(unsigned int turn, unsigned int rounds);
+bool ksm_policy_clean(unsigned int age, bool calm, unsigned int turn);
 bool ksm_policy_spend(struct ksm_budget *budget, unsigned int units);
 unsigned int ksm_policy_within(u64 pages, const struct ksm_policy_goal *goal);
 unsigned int ksm_policy_advise(const struct ksm_policy_round *took,

@@ -9,6 +9,7 @@
 #include "mms.h"
 #include "policy.h"
 #include "profit.h"
+#include "sieve.h"
 #include "state.h"
 #include "types.h"
 
@@ -21,12 +22,11 @@
 long ksm_profit_of_all(void)
 {
 	unsigned long items = atomic_long_read(&ksm_counts.items);
-	unsigned long records = items + atomic_long_read(&ksm_counts.calm) +
-				atomic_long_read(&ksm_counts.fickle);
 
 	return ksm_policy_profit(READ_ONCE(ksm_counts.sharing) +
 				 atomic_long_read(&ksm_counts.zero_pages), PAGE_SIZE,
-				 ksm_policy_record_bytes(records) +
+				 ksm_policy_record_bytes(ksm_state_known()) +
+				 ksm_sieve_bytes() +
 				 items * sizeof(struct ksm_item) +
 				 atomic_long_read(&ksm_counts.nodes) * sizeof(struct ksm_node) +
 				 READ_ONCE(ksm_counts.chains) * sizeof(struct ksm_chain) +
@@ -39,7 +39,7 @@ long ksm_profit_of_all(void)
  *
  * A KSM page is saved by all who map it but the one whose item is its first. So
  * the sum over all processes is what ksm_profit_of_all() says, but for what
- * belongs to no process: nodes and chains.
+ * belongs to no process: nodes, chains and the sieve.
  *
  * Context: Any context. Waits for nobody but a holder of ksm_mms_lock.
  * Return: Bytes; negative when KSM costs more than it brings.

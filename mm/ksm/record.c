@@ -18,6 +18,7 @@
 #define AGE_MASK	KSM_RECORD_AGE_MAX
 #define AGE_SHIFT	(KSM_HASH_BITS + KSM_RECORD_PFN_BITS)
 #define CALM_SHIFT	(AGE_SHIFT + KSM_RECORD_AGE_BITS)
+#define TRUSTED_SHIFT	(CALM_SHIFT + 1)
 
 /* ------------------------------------------------------------------------ */
 /* Packing: only these know how.                                            */
@@ -34,12 +35,13 @@ void *ksm_record_pack(struct ksm_record record)
 {
 	unsigned long age = min(record.age, KSM_RECORD_AGE_MAX);
 
-	BUILD_BUG_ON(CALM_SHIFT + 1 > BITS_PER_LONG - 1);
+	BUILD_BUG_ON(TRUSTED_SHIFT + 1 > BITS_PER_LONG - 1);
 
 	return xa_mk_value((record.hash & HASH_MASK) |
 			   (record.pfn & PFN_MASK) << KSM_HASH_BITS |
 			   age << AGE_SHIFT |
-			   (unsigned long)record.calm << CALM_SHIFT);
+			   (unsigned long)record.calm << CALM_SHIFT |
+			   (unsigned long)record.trusted << TRUSTED_SHIFT);
 }
 
 /**
@@ -58,6 +60,7 @@ struct ksm_record ksm_record_unpack(void *entry)
 		.pfn	= value >> KSM_HASH_BITS & PFN_MASK,
 		.age	= value >> AGE_SHIFT & AGE_MASK,
 		.calm	= value >> CALM_SHIFT & 1,
+		.trusted = value >> TRUSTED_SHIFT & 1,
 	};
 }
 
@@ -82,6 +85,7 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 			.pfn	= item->pfn,
 			.age	= item->age,
 			.calm	= true,
+			.trusted = item->trusted,
 		};
 	else
 		*record = ksm_record_unpack(entry);
@@ -96,7 +100,7 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
  *
  * Context: The caller owns the records that hold @entry.
  * Return: The new record: older, and calm if the hash held; of age 0 for a page
- *	   that was not there before.
+ *	   that was not there before. It is not trusted yet.
  */
 struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn)
 {
@@ -184,4 +188,73 @@ int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry)
 void ksm_record_erase(struct ksm_mm *km, unsigned long index)
 {
 	count(km, xa_erase(&km->records, index), -1);
+}
+
+/**
+ * ksm_record_amend() - change what is remembered of a page, where it stands
+ * @km: the mm
+ * @at: the place in @km's records, just loaded; there is a value or a candidate
+ * @record: what to remember; of a candidate only @trusted can be changed
+ *
+ * Allocates nothing, so it can be done under the PTL.
+ *
+ * Context: Any context; in an RCU read section. The caller owns @km's records.
+ */
+void ksm_record_amend(struct ksm_mm *km, struct xa_state *at, struct ksm_record record)
+{
+	void *old = xas_load(at), *entry = ksm_record_pack(record);
+	struct ksm_item *item = ksm_record_item(old);
+
+	if (item) {
+		item->trusted = record.trusted;
+		return;
+	}
+	xas_lock(at);
+	xas_store(at, entry);
+	xas_unlock(at);
+	count(km, old, -1);
+	count(km, entry, 1);
+}
+
+/**
+ * ksm_record_distrust() - clean PTEs tell nothing of a range any more
+ * @km: the mm
+ * @first: first page number
+ * @last: last page number
+ *
+ * Context: Any context. The caller owns @km's records.
+ */
+void ksm_record_distrust(struct ksm_mm *km, unsigned long first, unsigned long last)
+{
+	XA_STATE(at, &km->records, first);
+	struct ksm_record record;
+	void *entry;
+
+	rcu_read_lock();
+	xas_for_each(&at, entry, last) {
+		struct ksm_item *item = ksm_record_item(entry);
+
+		if (item && item->kind != KSM_ITEM_CANDIDATE)
+			continue;
+		ksm_record_recall(entry, 0, &record);
+		if (!record.trusted)
+			continue;
+		record.trusted = false;
+		ksm_record_amend(km, &at, record);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * ksm_record_any() - is anything known of a range?
+ * @km: the mm
+ * @first: first page number
+ * @last: last page number
+ *
+ * Context: Any context. The caller owns @km's records.
+ * Return: true if so.
+ */
+bool ksm_record_any(struct ksm_mm *km, unsigned long first, unsigned long last)
+{
+	return xa_find(&km->records, &first, last, XA_PRESENT);
 }

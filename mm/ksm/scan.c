@@ -2,26 +2,28 @@
 /*
  * A round over all mms, a batch at a time.
  *
- * A walk of the page tables gives a run of pages, see walk.c; they are read after
- * it. What is recorded for addresses between the pages found is forgotten:
- * whatever was there is not there any more.
+ * A walk of the page tables gives a run of pages, see walk.c: those of which more
+ * must be known than a glance at their PTEs tells. They are read, and looked for a
+ * twin, after it.
  *
  * The mmap lock is held for a run, and given up early when somebody waits for
  * it. The place to go on from is kept with the mm.
  *
- * Owns the state of the round. It decides when a page is read and what is
- * remembered of it; what is done with it is match.c's.
+ * Owns the state of the round. It decides what is remembered of a page; what is
+ * done with it is match.c's.
  *
- * Floor 5: knows walking, matching, forgetting, records and mms.
+ * Floor 5: knows walking, matching, forgetting, records, the sieve and mms.
  */
 #include <linux/freezer.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 
 #include <trace/events/ksm.h>
 
 #include "forget.h"
 #include "gather.h"
+#include "glance.h"
 #include "item.h"
 #include "match.h"
 #include "merge.h"
@@ -30,6 +32,8 @@
 #include "policy.h"
 #include "record.h"
 #include "scan.h"
+#include "sieve.h"
+#include "stable_tree.h"
 #include "state.h"
 #include "unstable_tree.h"
 #include "walk.h"
@@ -38,7 +42,7 @@
 static struct {
 	bool		active;		/* a round is under way */
 	unsigned int	seq;
-	struct ksm_walk_run	run;
+	struct ksm_glance_run	run;
 } round;
 
 /* ------------------------------------------------------------------------ */
@@ -60,19 +64,6 @@ static void remember(struct ksm_mm *km, unsigned long index, struct ksm_record r
 	}
 }
 
-/*
- * May the page go unread this round? It is not the content that is believed to
- * be the same: should a page of the remembered hash turn up, both are compared.
- */
-static bool may_skip(const struct ksm_offer *offer, void *entry, struct ksm_record *record)
-{
-	unsigned int turn = round.seq + (offer->addr >> PAGE_SHIFT);
-
-	return READ_ONCE(ksm_state.smart_scan) &&
-	       ksm_record_recall(entry, page_to_pfn(offer->page), record) &&
-	       !ksm_policy_due(record->age, turn);
-}
-
 static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
 {
 	flush_anon_page(offer->vma, offer->page, offer->addr);
@@ -83,8 +74,7 @@ static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
 }
 
 /* Look for a twin of the page, and remember the page if there is none. */
-static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record record,
-				 bool skipped)
+static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record record)
 {
 	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
 
@@ -97,11 +87,14 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 	case KSM_MATCH_WAITING:
 		offer->item->pfn = record.pfn;
 		offer->item->age = record.age;
+		offer->item->trusted = record.trusted;
 		break;
-	default:
+	case KSM_MATCH_FAILED:
 		/* It may not be what it was: read it next time. */
-		if (skipped)
-			record.age = 0;
+		record.age = 0;
+		record.trusted = false;
+		fallthrough;
+	default:
 		remember(offer->owner, offer->addr >> PAGE_SHIFT, record);
 	}
 	return match;
@@ -133,12 +126,14 @@ static void meet_ksm_page(struct ksm_offer *offer, struct ksm_budget *budget)
 }
 
 /* An ordinary page: an item that says otherwise goes first. */
-static enum ksm_match meet_page(struct ksm_offer *offer, struct ksm_budget *budget)
+static enum ksm_match meet_page(struct ksm_offer *offer, const struct ksm_glance_page *found,
+				struct ksm_budget *budget)
 {
 	enum ksm_match match = KSM_MATCH_NONE;
 	unsigned long index = offer->addr >> PAGE_SHIFT;
 	void *entry = ksm_record_load(offer->owner, index);
 	struct ksm_item *item = ksm_record_item(entry);
+	bool passes = found->passes;
 	struct ksm_record record;
 
 	if (item && item->kind != KSM_ITEM_CANDIDATE) {
@@ -148,15 +143,18 @@ static enum ksm_match meet_page(struct ksm_offer *offer, struct ksm_budget *budg
 		}
 		entry = NULL;
 	}
-	if (may_skip(offer, entry, &record)) {
-		WRITE_ONCE(ksm_counts.skipped, ksm_counts.skipped + 1);
-		ksm_policy_spend(budget, 1);
-		if (record.calm)
-			match = offer_page(offer, record, true);
-	} else {
+	if (found->read || !ksm_record_recall(entry, page_to_pfn(offer->page), &record)) {
 		ksm_policy_spend(budget, KSM_BUDGET_READ);
-		match = offer_page(offer, read_page(offer, entry), false);
+		record = read_page(offer, entry);
+		record.trusted = found->clean;
+		passes = ksm_glance_sift(record.hash);
+	} else if (passes) {
+		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
 	}
+	if (passes)
+		match = offer_page(offer, record);
+	else
+		remember(offer->owner, index, record);
 	if (match == KSM_MATCH_MERGED || match == KSM_MATCH_ZERO)
 		ksm_policy_merge(budget);
 	return match;
@@ -165,26 +163,15 @@ static enum ksm_match meet_page(struct ksm_offer *offer, struct ksm_budget *budg
 /* ------------------------------------------------------------------------ */
 /* A run.                                                                   */
 
-/*
- * Forget what is recorded before page number @end, where the walk found nothing.
- * False if there is so much of it that the lock must be given up first.
- */
-static bool forget_gap(struct ksm_mm *km, unsigned long *seen, unsigned long end,
-		       unsigned int *most)
-{
-	return *seen >= end ||
-	       ksm_forget_range(km, seen, end - 1, KSM_FORGET_CHANGED, most);
-}
-
 /* See to one page of the run. */
-static void scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int i,
-		      struct ksm_budget *budget)
+static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_budget *budget)
 {
+	struct ksm_glance_page *found = &run->pages[i];
 	struct ksm_offer offer = {
-		.owner	= km,
+		.owner	= run->km,
 		.vma	= run->vma,
-		.addr	= run->pages[i].addr,
-		.page	= run->pages[i].page,
+		.addr	= found->addr,
+		.page	= found->page,
 	};
 
 	if (folio_test_ksm(page_folio(offer.page))) {
@@ -192,16 +179,19 @@ static void scan_page(struct ksm_mm *km, struct ksm_walk_run *run, unsigned int 
 		meet_ksm_page(&offer, budget);
 		return;
 	}
-	if (meet_page(&offer, budget) != KSM_MATCH_LARGE)
+	if (meet_page(&offer, found, budget) != KSM_MATCH_LARGE)
 		return;
 	/*
 	 * To split the folio there must be no reference but one, so the run
 	 * ends here. Once more is enough: the folio is small then, or cannot
 	 * be split now.
 	 */
-	ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
-	if (!ksm_merge_split(offer.page))
-		meet_page(&offer, budget);
+	ksm_walk_cut(run, i + 1, found->addr + PAGE_SIZE);
+	if (!ksm_merge_split(offer.page)) {
+		found->read = false;
+		found->passes = true;
+		meet_page(&offer, found, budget);
+	}
 }
 
 /* Somebody else needs the thread or the lock. */
@@ -216,31 +206,63 @@ static bool must_yield(struct ksm_mm *km)
 	       mmap_lock_is_contended(ksm_mm_of(km));
 }
 
-/* Returns false when the budget is used up. */
-static bool scan_run(struct ksm_mm *km, struct ksm_walk_run *run, struct ksm_budget *budget)
+/* Forget what is recorded where nothing was found. */
+static void forget_stale(struct ksm_glance_run *run, struct ksm_budget *budget)
 {
-	unsigned long seen = km->next >> PAGE_SHIFT;
+	unsigned long first = run->begin >> PAGE_SHIFT;
 	unsigned int i, most = KSM_FORGET_AT_ONCE;
-	unsigned long index;
 
-	ksm_policy_spend(budget, run->steps);
+	if (run->stale) {
+		for (i = 0; i < (run->end - run->begin) >> PAGE_SHIFT; i++)
+			if (run->stale & BIT_ULL(i))
+				ksm_forget_page(run->km, first + i, KSM_FORGET_CHANGED);
+		ksm_policy_spend(budget, hweight64(run->stale));
+	} else if (!run->nr && run->begin < run->end) {
+		/* If it is much, the lock must be given up first. */
+		if (!ksm_forget_range(run->km, &first, (run->end >> PAGE_SHIFT) - 1,
+				      KSM_FORGET_CHANGED, &most))
+			run->end = first << PAGE_SHIFT;
+		ksm_policy_spend(budget, KSM_FORGET_AT_ONCE - most);
+	}
+}
+
+/* Returns false when the budget is used up. */
+static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
+{
+	unsigned int i;
+
+	WRITE_ONCE(ksm_counts.unchanged, ksm_counts.unchanged + run->unchanged);
+	if (run->smart)
+		WRITE_ONCE(ksm_counts.skipped,
+			   ksm_counts.skipped + run->unchanged + run->skipped);
+	ksm_policy_spend(budget, run->steps + run->passed);
+	forget_stale(run, budget);
 	for (i = 0; i < run->nr; i++) {
-		index = run->pages[i].addr >> PAGE_SHIFT;
-		if (!forget_gap(km, &seen, index, &most)) {
-			ksm_walk_cut(run, i, seen << PAGE_SHIFT);
-			break;
-		}
-		seen = index + 1;
-
-		scan_page(km, run, i, budget);
-		if (!budget->left || must_yield(km))
+		if (i + 1 < run->nr && run->pages[i + 1].read)
+			ksm_page_prefetch(run->pages[i + 1].page);
+		scan_page(run, i, budget);
+		if (!budget->left || must_yield(run->km))
 			ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
 		ksm_walk_pass_on(run, i);
 	}
-	if (!forget_gap(km, &seen, run->end >> PAGE_SHIFT, &most))
-		run->end = seen << PAGE_SHIFT;
-	km->next = run->end;
-	return ksm_policy_spend(budget, KSM_FORGET_AT_ONCE - most);
+	run->km->next = run->end;
+	return budget->left;
+}
+
+/* What a walk of @km is to go by. */
+static void begin_run(struct ksm_glance_run *run, struct ksm_mm *km,
+		      const struct ksm_budget *budget)
+{
+	run->km = km;
+	run->turn = round.seq;
+	run->smart = READ_ONCE(ksm_state.smart_scan);
+	run->again = ksm_mms_comes_again(km);
+	run->reread = READ_ONCE(ksm_state.reread_rounds);
+	/* Who has page tables of his own does not tell ours of a write. */
+	if (mm_has_notifiers(ksm_mm_of(km)))
+		run->reread = 0;
+	run->most = budget->left;
+	run->reads = DIV_ROUND_UP_ULL(budget->left, KSM_BUDGET_READ);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -259,9 +281,11 @@ static bool scan_mm(struct ksm_mm *km, struct ksm_budget *budget)
 			mmap_read_unlock(mm);
 			return true;
 		}
-		ksm_walk_next(&round.run, mm, km->next);
-		more = scan_run(km, &round.run, budget);
+		begin_run(&round.run, km, budget);
+		ksm_walk_next(&round.run, km->next);
+		more = scan_run(&round.run, budget);
 		mmap_read_unlock(mm);
+		ksm_sieve_grow();
 
 		if (km->next == ULONG_MAX) {
 			km->next = 0;
@@ -274,10 +298,27 @@ static bool scan_mm(struct ksm_mm *km, struct ksm_budget *budget)
 	return false;
 }
 
+/* Tell the sieve of the KSM pages there are, if too many have gone since. */
+static void renew_sieve(void)
+{
+	unsigned long nodes = atomic_long_read(&ksm_counts.nodes);
+	struct ksm_node *node;
+
+	if (!ksm_sieve_worn(nodes))
+		return;
+	ksm_sieve_renew(nodes);
+	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+		ksm_sieve_keep(node->hash);
+		cond_resched();
+	}
+}
+
 static void begin_round(void)
 {
 	trace_ksm_start_scan(round.seq, atomic_long_read(&ksm_counts.items));
 	ksm_unstable_reset();
+	ksm_sieve_turn(ksm_state_known());
+	renew_sieve();
 	ksm_mms_rewind();
 	WRITE_ONCE(round.active, true);
 }
@@ -324,6 +365,7 @@ void ksm_scan_batch(unsigned int pages)
 
 	if (!round.active)
 		begin_round();
+	ksm_sieve_grow();
 	while (done && budget.left && !must_end()) {
 		km = ksm_mms_next();
 		if (!km) {

@@ -33,6 +33,7 @@
 #include "hold.h"
 #include "node.h"
 #include "page.h"
+#include "sieve.h"
 #include "stable_tree.h"
 #include "state.h"
 
@@ -229,8 +230,10 @@ int ksm_stable_insert(struct ksm_node *node, struct folio *folio)
 
 	mutex_lock(&ksm_stable_lock);
 	err = plant_new(node, folio);
-	if (!err)
+	if (!err) {
 		ksm_hold_adopt(node, folio);
+		ksm_sieve_keep(node->hash);
+	}
 	mutex_unlock(&ksm_stable_lock);
 	return err;
 }

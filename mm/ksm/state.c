@@ -17,6 +17,7 @@ struct ksm_state ksm_state = {
 	.pages_to_scan		= KSM_DEFAULT_PAGES_TO_SCAN,
 	.sleep_millisecs	= 20,
 	.smart_scan		= true,
+	.reread_rounds		= 64,
 	.merge_across_nodes	= true,
 	.max_page_sharing	= 256,
 	.chains_prune_millisecs	= 2000,
@@ -93,6 +94,18 @@ long ksm_state_unshared(void)
 	spin_unlock(&ksm_link_lock);
 	return max(atomic_long_read(&ksm_counts.calm) +
 		   atomic_long_read(&ksm_counts.items) - merged, 0L);
+}
+
+/**
+ * ksm_state_known() - count pages of which something is recorded
+ *
+ * Context: Any context.
+ * Return: Number of pages, exact while no batch runs.
+ */
+unsigned long ksm_state_known(void)
+{
+	return atomic_long_read(&ksm_counts.calm) + atomic_long_read(&ksm_counts.fickle) +
+	       atomic_long_read(&ksm_counts.items);
 }
 
 /**

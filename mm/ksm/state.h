@@ -30,6 +30,8 @@ enum ksm_advisor_mode {
  * @pages_to_scan: pages read in a batch (to change: advisor.c's lock)
  * @sleep_millisecs: rest between two batches
  * @smart_scan: do not read each page in each round
+ * @reread_rounds: a page is read once in so many rounds, even if its PTE says that
+ *		   nobody has written to it; 0: no PTE is believed
  * @use_zero_pages: merge pages of zeros with the zero page
  * @merge_across_nodes: merge pages of different NUMA nodes (to change:
  *			ksm_pass_lock)
@@ -51,6 +53,7 @@ struct ksm_state {
 	unsigned int	pages_to_scan;
 	unsigned int	sleep_millisecs;
 	bool		smart_scan;
+	unsigned int	reread_rounds;
 	bool		use_zero_pages;
 	bool		merge_across_nodes;
 	unsigned int	max_page_sharing;
@@ -78,7 +81,9 @@ struct ksm_state {
  * @dups: nodes in them (lock of the stable tree)
  * @mms: registered mms, the dead not yet buried among them
  * @scanned: pages read since boot
- * @skipped: pages not read, though they were there, since boot
+ * @skipped: pages not read thanks to smart_scan, though they were there, since boot
+ * @unchanged: pages not read because their PTEs said that nobody had written to
+ *	       them, since boot
  * @rounds: rounds completed since boot or the last unmerge
  */
 struct ksm_counts {
@@ -94,6 +99,7 @@ struct ksm_counts {
 	atomic_long_t	mms;
 	unsigned long	scanned;
 	unsigned long	skipped;
+	unsigned long	unchanged;
 	unsigned long	rounds;
 };
 
@@ -107,6 +113,7 @@ void ksm_state_wake(void);
 void ksm_state_take_pass(void);
 bool ksm_state_pass_wanted(void);
 long ksm_state_unshared(void);
+unsigned long ksm_state_known(void);
 void ksm_state_count_zero(struct mm_struct *mm, long by);
 
 #endif /* _MM_KSM_STATE_H */

@@ -112,6 +112,7 @@ KNOB(run, run, ksm_ksmd_set_run);
 KNOB(pages_to_scan, pages_to_scan, ksm_ksmd_set_pages_to_scan);
 KNOB(sleep_millisecs, sleep_millisecs, ksm_ksmd_set_sleep_millisecs);
 SWITCH(smart_scan, smart_scan, ksm_ksmd_set_smart_scan);
+KNOB(reread_rounds, reread_rounds, ksm_ksmd_set_reread_rounds);
 SWITCH(use_zero_pages, use_zero_pages, ksm_ksmd_set_use_zero_pages);
 #ifdef CONFIG_NUMA
 KNOB_OF(merge_across_nodes, unsigned long, parse_strictly, "%u",
@@ -129,6 +130,7 @@ COUNTER(pages_sharing, "%lu", READ_ONCE(ksm_counts.sharing));
 COUNTER(pages_unshared, "%ld", ksm_state_unshared());
 COUNTER(pages_volatile, "%ld", atomic_long_read(&ksm_counts.fickle));
 COUNTER(pages_skipped, "%lu", READ_ONCE(ksm_counts.skipped));
+COUNTER(pages_unchanged, "%lu", READ_ONCE(ksm_counts.unchanged));
 COUNTER(pages_scanned, "%lu", READ_ONCE(ksm_counts.scanned));
 COUNTER(ksm_zero_pages, "%ld", atomic_long_read(&ksm_counts.zero_pages));
 COUNTER(stable_node_chains, "%lu", READ_ONCE(ksm_counts.chains));
@@ -142,6 +144,7 @@ static struct attribute *ksm_attrs[] = {
 	&pages_to_scan_attr.attr,
 	&sleep_millisecs_attr.attr,
 	&smart_scan_attr.attr,
+	&reread_rounds_attr.attr,
 	&use_zero_pages_attr.attr,
 #ifdef CONFIG_NUMA
 	&merge_across_nodes_attr.attr,
@@ -160,6 +163,7 @@ static struct attribute *ksm_attrs[] = {
 	&pages_unshared_attr.attr,
 	&pages_volatile_attr.attr,
 	&pages_skipped_attr.attr,
+	&pages_unchanged_attr.attr,
 	&pages_scanned_attr.attr,
 	&ksm_zero_pages_attr.attr,
 	&stable_node_chains_attr.attr,

@@ -36,7 +36,7 @@ struct ksm_chain;
 #ifdef CONFIG_64BIT
 #define KSM_HASH_BITS	40
 #else
-#define KSM_HASH_BITS	18
+#define KSM_HASH_BITS	17
 #endif
 
 /**
@@ -48,6 +48,7 @@ struct ksm_chain;
  * @turn: the last round that came to it (M)
  * @items: items in the records (R)
  * @kept: KSM pages of which this mm has the first item: they are not saved (L)
+ * @again: the last round that comes to it a second time (M to change; P)
  * @half_way: that round has not been through with it (M)
  * @once_more: that round shall come to it again (M)
  * @exiting: the mm has left; nobody may enter its page tables any more (M to
@@ -59,6 +60,7 @@ struct ksm_mm {
 	unsigned long		next;
 	unsigned int		users;
 	unsigned int		turn;
+	unsigned int		again;
 	unsigned long		items;
 	unsigned long		kept;
 	bool			half_way;
@@ -97,6 +99,7 @@ enum ksm_item_kind {
  * @nid: in which of the unstable trees it is (U)
  * @kind: see &enum ksm_item_kind (R for the owner; L when a node dies)
  * @age: the candidate's age, as in a record (R)
+ * @trusted: as in a record (R)
  */
 struct ksm_item {
 	struct ksm_mm		*owner;
@@ -117,7 +120,8 @@ struct ksm_item {
 	u32			round;
 	s16			nid;
 	u8			kind;
-	u8			age;
+	u8			age:7;
+	u8			trusted:1;
 };
 
 /**

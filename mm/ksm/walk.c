@@ -1,144 +1,132 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Walking page tables: from an address to the next pages that could merge.
+ * Walking page tables: from an address to the next pages that something is to be
+ * done with.
  *
- * They are walked by range, so that a hole costs nothing. A walk ends at a run:
- * neighbouring PTEs, KSM_RUN_PAGES at the most, of which at least one maps a
- * page that could merge, looked at under one hold of the PTL. The pages are
- * referenced there, with one reference for neighbours of a folio: as many as
- * pages would keep a huge page from ever being split.
+ * They are walked by range, so that a hole costs nothing, a run of neighbouring
+ * PTEs under one hold of the PTL; see glance.c for what is made of them. A walk ends
+ * at a run in which there is something to do, and before a hole of which something
+ * is recorded: a hole gets no visit, and whatever was there is not there any more.
  *
- * Does not know what is remembered of a page, nor what becomes of it.
+ * Found pages are referenced, with one reference for neighbours of a folio: as many
+ * as pages would keep a huge page from ever being split.
  *
- * Floor 2: knows pages and VMAs.
+ * Floor 4: knows glances, records and VMAs.
  */
+#include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
 
-#include "page.h"
+#include "record.h"
+#include "state.h"
 #include "vma.h"
 #include "walk.h"
 
-static void add_page(struct ksm_walk_run *run, struct page *page, unsigned long addr)
+/* Somebody else needs the thread, the lock, or the mm. */
+static bool must_pause(const struct ksm_glance_run *run)
 {
-	struct ksm_walk_page *last = run->nr ? &run->pages[run->nr - 1] : NULL;
-	struct folio *folio = page_folio(page);
-	bool shares = last && page_folio(last->page) == folio;
-
-	if (!shares)
-		folio_get(folio);
-	run->pages[run->nr++] = (struct ksm_walk_page) {
-		.page		= page,
-		.addr		= addr,
-		.referenced	= !shares,
-	};
+	return need_resched() || freezing(current) || ksm_state_pass_wanted() ||
+	       READ_ONCE(run->km->exiting) || mmap_lock_is_contended(ksm_mm_of(run->km));
 }
 
-static void collect_ptes(struct ksm_walk_run *run, struct vm_area_struct *vma, pte_t *ptep,
-			 unsigned long addr, unsigned long end)
+/* Is something known of what lies before @addr, where nothing is? */
+static bool before_hole(struct ksm_glance_run *run, unsigned long addr)
 {
-	struct page *page;
-	pte_t pte;
-
-	for (; addr != end; ptep++, addr += PAGE_SIZE) {
-		pte = ptep_get(ptep);
-		if (!pte_present(pte))
-			continue;
-		page = vm_normal_page(vma, addr, pte);
-		if (ksm_page_may_merge(page))
-			add_page(run, page, addr);
-	}
+	run->end = addr;
+	return run->begin < addr &&
+	       ksm_record_any(run->km, run->begin >> PAGE_SHIFT, (addr - 1) >> PAGE_SHIFT);
 }
 
-/* Collect from a huge page; false if there is none, or not any more. */
-static bool collect_huge(struct ksm_walk_run *run, struct vm_area_struct *vma, pmd_t *pmd,
-			 unsigned long addr, unsigned long end)
+/* Look at the run from @begin to @end. False where there is no page table. */
+static bool look(struct ksm_glance_run *run, pmd_t *pmd)
 {
-	struct page *page = NULL;
-	spinlock_t *ptl;	/* of the page table */
-
-	ptl = pmd_trans_huge_lock(pmd, vma);
-	if (!ptl)
-		return false;
-	if (pmd_present(*pmd))
-		page = vm_normal_page_pmd(vma, addr, *pmd);
-	if (page) {
-		page += (addr & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
-		for (; addr != end; page++, addr += PAGE_SIZE)
-			if (ksm_page_may_merge(page))
-				add_page(run, page, addr);
-	}
-	spin_unlock(ptl);
-	return true;
-}
-
-static int collect_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
-		       struct mm_walk *walk)
-{
-	struct ksm_walk_run *run = walk->private;
-	unsigned long next;
 	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep;
 
-	for (; addr != end; addr = next) {
-		next = min(end, ALIGN_DOWN(addr, KSM_RUN_PAGES * PAGE_SIZE) +
-				KSM_RUN_PAGES * PAGE_SIZE);
-		run->end = next;
-		run->steps++;
-		if (!collect_huge(run, walk->vma, pmd, addr, next)) {
-			ptep = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-			if (ptep) {
-				collect_ptes(run, walk->vma, ptep, addr, next);
-				pte_unmap_unlock(ptep, ptl);
-			} else {
-				/* No table: nothing to find up to the end. */
-				next = end;
-				run->end = end;
-			}
-		}
-		if (run->nr)
-			return 1;
+	ptl = pmd_trans_huge_lock(pmd, run->vma);
+	if (ptl) {
+		if (pmd_present(*pmd))
+			ksm_glance_huge(run, pmd);
+		else
+			run->stale = U64_MAX;
+		spin_unlock(ptl);
+		return true;
 	}
-	/* Let others in; the walk goes on from here. */
-	return need_resched() || mmap_lock_is_contended(walk->mm);
+	ptep = pte_offset_map_lock(ksm_mm_of(run->km), pmd, run->begin, &ptl);
+	if (!ptep)
+		return false;
+	ksm_glance_ptes(run, ptep);
+	pte_unmap_unlock(ptep, ptl);
+	return true;
 }
 
-static const struct mm_walk_ops collect_ops = {
-	.pmd_entry	= collect_pmd,
+static int walk_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
+		    struct mm_walk *walk)
+{
+	struct ksm_glance_run *run = walk->private;
+
+	run->vma = walk->vma;
+	if (before_hole(run, addr))
+		return 1;
+	for (run->begin = addr; run->begin != end;) {
+		run->end = min(end, ALIGN_DOWN(run->begin, KSM_RUN_PAGES * PAGE_SIZE) +
+				    KSM_RUN_PAGES * PAGE_SIZE);
+		run->steps++;
+		if (!look(run, pmd)) {
+			/* Nothing up to the end: a hole. */
+			run->end = end;
+			return 0;
+		}
+		if (run->nr || run->stale)
+			return 1;
+		run->begin = run->end;
+		if (run->passed + run->steps >= run->most || !run->reads)
+			return 1;
+	}
+	return must_pause(run);
+}
+
+static const struct mm_walk_ops walk_ops = {
+	.pmd_entry	= walk_pmd,
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
 /**
- * ksm_walk_next() - walk up to the next run of pages
- * @run: what was found, filled in; without a page where the walk gave way, and
- *	 with ULONG_MAX for its end where the mm ends
- * @mm: the mm
+ * ksm_walk_next() - walk up to the next run in which there is something to do
+ * @run: what to go by; what was found is filled in. Without a page, and with nothing
+ *	 stale, what is recorded from @begin to @end is to be forgotten; that is
+ *	 nothing where the walk gave way. With ULONG_MAX for @end the mm ends
  * @addr: where to begin
  *
- * Context: Process context. The caller holds @mm's mmap lock for read, knows that
- *	    it is not exiting, and lets go of every page with ksm_walk_pass_on()
- *	    or ksm_walk_cut() under the same hold.
+ * Context: Process context. The caller holds ksm_pass_lock and the mm's mmap lock for
+ *	    read, knows that it is not exiting, and lets go of every page with
+ *	    ksm_walk_pass_on() or ksm_walk_cut() under the same hold.
  */
-void ksm_walk_next(struct ksm_walk_run *run, struct mm_struct *mm, unsigned long addr)
+void ksm_walk_next(struct ksm_glance_run *run, unsigned long addr)
 {
-	VMA_ITERATOR(vmi, mm, addr);
+	VMA_ITERATOR(vmi, ksm_mm_of(run->km), addr);
 	struct vm_area_struct *vma;
 
-	mmap_assert_locked(mm);
+	lockdep_assert_held(&ksm_pass_lock);
+	mmap_assert_locked(ksm_mm_of(run->km));
 
+	run->begin = addr;
 	run->nr = 0;
+	run->stale = 0;
 	run->steps = 0;
+	run->passed = 0;
+	run->unchanged = 0;
+	run->skipped = 0;
 	for_each_vma(vmi, vma) {
 		if (!ksm_vma_offers(vma)) {
 			/* There may be very many of these. */
 			run->end = vma->vm_end;
-			if (need_resched() || mmap_lock_is_contended(mm))
+			if (must_pause(run))
 				return;
 			continue;
 		}
-		run->vma = vma;
 		if (walk_page_range_vma(vma, max(addr, vma->vm_start), vma->vm_end,
-					&collect_ops, run) > 0)
+					&walk_ops, run) > 0)
 			return;
 	}
 	run->end = ULONG_MAX;
@@ -152,9 +140,9 @@ void ksm_walk_next(struct ksm_walk_run *run, struct mm_struct *mm, unsigned long
  *
  * Context: Process context.
  */
-void ksm_walk_pass_on(struct ksm_walk_run *run, unsigned int i)
+void ksm_walk_pass_on(struct ksm_glance_run *run, unsigned int i)
 {
-	struct ksm_walk_page *this = &run->pages[i], *next = this + 1;
+	struct ksm_glance_page *this = &run->pages[i], *next = this + 1;
 
 	if (!this->referenced)
 		return;
@@ -174,7 +162,7 @@ void ksm_walk_pass_on(struct ksm_walk_run *run, unsigned int i)
  *
  * Context: Process context.
  */
-void ksm_walk_cut(struct ksm_walk_run *run, unsigned int i, unsigned long end)
+void ksm_walk_cut(struct ksm_glance_run *run, unsigned int i, unsigned long end)
 {
 	unsigned int rest;
 

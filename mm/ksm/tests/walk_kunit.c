@@ -5,6 +5,8 @@
 #include <linux/pagemap.h>
 #include <linux/sizes.h>
 
+#include "../mms.h"
+#include "../state.h"
 #include "../walk.h"
 #include "fixture.h"
 
@@ -14,7 +16,7 @@
 static struct {
 	struct mm_struct	*mm;
 	unsigned long		addr;
-	struct ksm_walk_run	run;
+	struct ksm_glance_run	run;
 } at;
 
 static int init(struct kunit *test)
@@ -40,16 +42,37 @@ static bool found_at(unsigned long addr)
 	return false;
 }
 
+/* Walk from @addr: nothing is known of any page, so all are to be read. */
+static void walk_next(unsigned long addr)
+{
+	at.run.km = ksm_mms_find(at.mm);
+	at.run.most = U64_MAX;
+	at.run.reads = UINT_MAX;
+	ksm_walk_next(&at.run, addr);
+}
+
+static void lock(void)
+{
+	mutex_lock(&ksm_pass_lock);
+	mmap_read_lock(at.mm);
+}
+
+static void unlock(void)
+{
+	mmap_read_unlock(at.mm);
+	mutex_unlock(&ksm_pass_lock);
+}
+
 /* Walk from @addr, and let go of what is found; how many pages that is. */
 static unsigned int walk(unsigned long addr)
 {
 	unsigned int i;
 
-	mmap_read_lock(at.mm);
-	ksm_walk_next(&at.run, at.mm, addr);
+	lock();
+	walk_next(addr);
 	for (i = 0; i < at.run.nr; i++)
 		ksm_walk_pass_on(&at.run, i);
-	mmap_read_unlock(at.mm);
+	unlock();
 	return at.run.nr;
 }
 
@@ -72,17 +95,17 @@ static unsigned int walk_over(pte_t pte)
 	unsigned int i, pages = 0;
 	pte_t before;
 
-	mmap_read_lock(at.mm);
+	lock();
 	before = ksm_test_set_pte(at.mm, addr, pte);
-	for (ksm_walk_next(&at.run, at.mm, 0); at.run.end != ULONG_MAX;
-	     ksm_walk_next(&at.run, at.mm, at.run.end)) {
+	for (walk_next(0); at.run.end != ULONG_MAX;
+	     walk_next(at.run.end)) {
 		for (i = 0; i < at.run.nr; i++) {
 			pages += at.run.pages[i].addr == addr ? PAGES : 1;
 			ksm_walk_pass_on(&at.run, i);
 		}
 	}
 	ksm_test_set_pte(at.mm, addr, before);
-	mmap_read_unlock(at.mm);
+	unlock();
 	return pages;
 }
 
@@ -130,8 +153,8 @@ static void a_run_that_is_cut_lets_go_of_the_rest(struct kunit *test)
 	unsigned long third;
 	unsigned int i, held;
 
-	mmap_read_lock(at.mm);
-	ksm_walk_next(&at.run, at.mm, 0);
+	lock();
+	walk_next(0);
 	held = at.run.nr;
 	third = held > 2 ? at.run.pages[2].addr : 0;
 	if (third) {
@@ -143,7 +166,7 @@ static void a_run_that_is_cut_lets_go_of_the_rest(struct kunit *test)
 	}
 	for (i = 0; i < at.run.nr; i++)
 		ksm_walk_pass_on(&at.run, i);
-	mmap_read_unlock(at.mm);
+	unlock();
 	KUNIT_ASSERT_NE(test, third, 0);
 	KUNIT_EXPECT_TRUE(test, walk(third));
 	KUNIT_EXPECT_TRUE(test, found_at(third));
@@ -200,8 +223,8 @@ static void neighbours_of_a_huge_page_share_a_reference(struct kunit *test)
 	clear_bit(MMF_DISABLE_THP, &at.mm->flags);
 	do_madvise(at.mm, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
 	ksm_test_write(test, at.mm, addr, 1);
-	mmap_read_lock(at.mm);
-	ksm_walk_next(&at.run, at.mm, addr);
+	lock();
+	walk_next(addr);
 	if (at.run.nr)
 		folio = page_folio(at.run.pages[0].page);
 	if (folio && folio_test_large(folio)) {
@@ -214,7 +237,7 @@ static void neighbours_of_a_huge_page_share_a_reference(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, folio_ref_count(folio), held);
 		ksm_walk_pass_on(&at.run, i);
 	}
-	mmap_read_unlock(at.mm);
+	unlock();
 	if (!found)
 		kunit_skip(test, "got no huge page");
 	KUNIT_EXPECT_EQ(test, found, KSM_RUN_PAGES);

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A glance at page tables: which pages must be read, or may have got a twin.
+ *
+ * A page whose PTE is clean, though it was cleaned before the page was read last,
+ * was not written to by that way since: what is recorded of it holds, and neither
+ * the page nor its struct page is touched. That is a hint. What it does not tell
+ * is listed in Documentation/mm/ksm.rst, and bounded by reading each page now and
+ * then.
+ *
+ * A PTE that is cleaned gives what it knew to the folio, and its TLB entries are
+ * flushed, before the PTL is dropped: reclaim takes a clean PTE to mean that no CPU
+ * can write to the page without setting it dirty.
+ *
+ * Everything here happens under the PTL: nothing sleeps or allocates. Records are
+ * changed where they stand.
+ *
+ * Floor 3: knows records, chains, pages, the sieve, and when a page is to be read.
+ */
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+
+#include "chain.h"
+#include "glance.h"
+#include "page.h"
+#include "policy.h"
+#include "record.h"
+#include "sieve.h"
+#include "state.h"
+
+/* A mapping as found, whether a PTE or a part of a huge page. */
+struct mapping {
+	unsigned long	index;
+	unsigned long	pfn;
+	bool		dirty;
+};
+
+/* ------------------------------------------------------------------------ */
+/* One page.                                                                */
+
+/**
+ * ksm_glance_sift() - may there be a twin, by the hash of a page?
+ * @hash: the hash
+ *
+ * Context: Any context. The caller holds ksm_pass_lock.
+ * Return: true if so, or if it is a page of zeros and those merge with none.
+ */
+bool ksm_glance_sift(u64 hash)
+{
+	bool passes = ksm_sieve_sift(hash);
+
+	return passes || (hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages));
+}
+
+/* A page that is merged: is it the page that it should be, and worth keeping? */
+static enum ksm_glance glance_merged(const struct ksm_item *item, unsigned long pfn)
+{
+	const struct ksm_node *node = item->node;
+
+	return READ_ONCE(node->pfn) == pfn && !ksm_chain_may_spare(node) ?
+		KSM_GLANCE_PASS : KSM_GLANCE_READ;
+}
+
+/* What is recorded of the page still holds, as far as is known. */
+static enum ksm_glance glance_known(struct ksm_glance_run *run, unsigned int i, void *entry,
+				    const struct ksm_record *record)
+{
+	if (!record->calm || run->again)
+		return KSM_GLANCE_PASS;
+	run->at[i].hash = record->hash;
+	ksm_sieve_prefetch(record->hash);
+	return xa_is_value(entry) ? KSM_GLANCE_SIFT : KSM_GLANCE_TAKE;
+}
+
+static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct xa_state *xas,
+			      void *entry, const struct mapping *found,
+			      struct ksm_record *record)
+{
+	struct ksm_item *item = ksm_record_item(entry);
+	unsigned int turn = run->turn + found->index;
+
+	*record = (struct ksm_record) { };
+	if (item && item->kind == KSM_ITEM_MERGED)
+		return glance_merged(item, found->pfn);
+	if (!ksm_record_recall(entry, found->pfn, record))
+		return KSM_GLANCE_READ;
+	if (record->trusted && !found->dirty && !ksm_policy_reread(turn, run->reread)) {
+		run->unchanged++;
+		/* That it holds is as good as to have read it again. */
+		if (!record->calm) {
+			record->calm = true;
+			ksm_record_amend(run->km, xas, *record);
+		}
+		return glance_known(run, i, entry, record);
+	}
+	if (run->smart && !ksm_policy_due(record->age, turn)) {
+		run->skipped++;
+		return glance_known(run, i, entry, record);
+	}
+	return KSM_GLANCE_READ;
+}
+
+/* ------------------------------------------------------------------------ */
+/* A run.                                                                   */
+
+static void take(struct ksm_glance_run *run, unsigned int i, bool passes)
+{
+	struct ksm_glance_page *last = run->nr ? &run->pages[run->nr - 1] : NULL;
+	struct folio *folio = page_folio(run->at[i].page);
+	bool shares = last && page_folio(last->page) == folio;
+
+	if (!shares)
+		folio_get(folio);
+	run->pages[run->nr++] = (struct ksm_glance_page) {
+		.page		= run->at[i].page,
+		.addr		= run->begin + i * PAGE_SIZE,
+		.referenced	= !shares,
+		.read		= run->at[i].what == KSM_GLANCE_READ,
+		.passes		= passes,
+		.clean		= run->at[i].clean,
+	};
+}
+
+/*
+ * Sift what is as it was, and take what there is something to do with. The lines
+ * of the sieve are on their way by now.
+ */
+static void take_all(struct ksm_glance_run *run)
+{
+	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
+	bool passes = false;
+
+	for (i = 0; i < nr; i++) {
+		switch (run->at[i].what) {
+		case KSM_GLANCE_NOTHING:
+			continue;
+		case KSM_GLANCE_STALE:
+			run->stale |= BIT_ULL(i);
+			continue;
+		case KSM_GLANCE_PASS:
+			run->passed++;
+			continue;
+		case KSM_GLANCE_SIFT:
+		case KSM_GLANCE_TAKE:
+			run->passed++;
+			passes = ksm_glance_sift(run->at[i].hash);
+			if (!passes && run->at[i].what == KSM_GLANCE_SIFT)
+				continue;
+			if (!ksm_page_may_merge(run->at[i].page))
+				continue;
+			break;
+		case KSM_GLANCE_READ:
+			break;
+		}
+		take(run, i, passes);
+	}
+}
+
+/* Note what there is at a place of the run. False to end the run before it. */
+static bool note(struct ksm_glance_run *run, unsigned int i, void *entry, struct page *page,
+		 enum ksm_glance what)
+{
+	if (!page || (what == KSM_GLANCE_READ && !ksm_page_may_merge(page)))
+		what = entry ? KSM_GLANCE_STALE : KSM_GLANCE_NOTHING;
+	if (what == KSM_GLANCE_READ && !run->reads) {
+		run->end = run->begin + i * PAGE_SIZE;
+		return false;
+	}
+	run->reads -= what == KSM_GLANCE_READ;
+	run->at[i].what = what;
+	run->at[i].page = page;
+	return true;
+}
+
+/* Is a dirty page to be cleaned before it is read? */
+static bool shall_clean(const struct ksm_glance_run *run, const struct mapping *found,
+			const struct ksm_record *record)
+{
+	return run->reread && found->dirty &&
+	       ksm_policy_clean(record->age, record->calm, run->turn + found->index);
+}
+
+/* ------------------------------------------------------------------------ */
+/* PTEs.                                                                    */
+
+static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long addr,
+		      struct page *page)
+{
+	pte_t old = ptep_modify_prot_start(run->vma, addr, ptep);
+
+	if (pte_dirty(old))
+		folio_mark_dirty(page_folio(page));
+	ptep_modify_prot_commit(run->vma, addr, ptep, old, pte_mkclean(old));
+}
+
+/* Returns false to end the run before this PTE. */
+static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
+		       struct xa_state *xas, void *entry)
+{
+	unsigned long addr = run->begin + i * PAGE_SIZE;
+	enum ksm_glance what = KSM_GLANCE_NOTHING;
+	struct page *page = NULL;
+	struct ksm_record record;
+	struct mapping found;
+	pte_t pte;
+
+	pte = ptep_get(ptep);
+	if (pte_present(pte)) {
+		found = (struct mapping) {
+			.index	= addr >> PAGE_SHIFT,
+			.pfn	= pte_pfn(pte),
+			.dirty	= pte_dirty(pte),
+		};
+		what = glance(run, i, xas, entry, &found, &record);
+		page = vm_normal_page(run->vma, addr, pte);
+	}
+	if (!note(run, i, entry, page, what))
+		return false;
+	run->at[i].clean = false;
+	if (run->at[i].what != KSM_GLANCE_READ)
+		return true;
+	run->at[i].clean = run->reread && !found.dirty;
+	if (shall_clean(run, &found, &record)) {
+		clean_pte(run, ptep, addr, page);
+		run->at[i].clean = true;
+		run->clean_from = min(run->clean_from, addr);
+		run->clean_to = addr + PAGE_SIZE;
+		/* Should it not come to be read now, it must be next time. */
+		if (record.trusted)
+			ksm_record_distrust(run->km, found.index, found.index);
+	}
+	return true;
+}
+
+/**
+ * ksm_glance_ptes() - look at a run of PTEs
+ * @run: from @begin to @end, not more than KSM_RUN_PAGES and in one page table; what
+ *	 is found is filled in. May end earlier
+ * @ptep: the first of them
+ *
+ * Context: The caller holds the PTL of @ptep, the mmap lock for read, and
+ *	    ksm_pass_lock, and knows that the mm is not exiting.
+ */
+void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep)
+{
+	XA_STATE(xas, &run->km->records, run->begin >> PAGE_SHIFT);
+	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
+	void *entry;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	run->clean_from = run->end;
+	run->clean_to = 0;
+	rcu_read_lock();
+	arch_enter_lazy_mmu_mode();
+	for (i = 0, entry = xas_load(&xas); i < nr; i++, entry = xas_next(&xas))
+		if (!glance_pte(run, i, ptep + i, &xas, entry))
+			break;
+	arch_leave_lazy_mmu_mode();
+	rcu_read_unlock();
+	if (run->clean_to)
+		flush_tlb_range(run->vma, run->clean_from, run->clean_to);
+	take_all(run);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Parts of a huge page.                                                    */
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/* One bit tells of all the pages: what is known of any of them is not trusted any more. */
+static void clean_pmd(struct ksm_glance_run *run, pmd_t *pmd)
+{
+	unsigned long haddr = run->begin & HPAGE_PMD_MASK;
+	unsigned long first = haddr >> PAGE_SHIFT;
+	pmd_t old;
+
+	old = pmdp_invalidate(run->vma, haddr, pmd);
+	if (pmd_dirty(old))
+		folio_mark_dirty(pmd_folio(old));
+	set_pmd_at(run->vma->vm_mm, haddr, pmd, pmd_mkclean(old));
+	ksm_record_distrust(run->km, first, first + HPAGE_PMD_NR - 1);
+}
+
+/**
+ * ksm_glance_huge() - look at a run of pages that one PMD maps
+ * @run: as for ksm_glance_ptes(), in one huge page
+ * @pmd: the PMD, present and huge
+ *
+ * Context: As for ksm_glance_ptes(); the PTL is that of @pmd.
+ */
+void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd)
+{
+	XA_STATE(xas, &run->km->records, run->begin >> PAGE_SHIFT);
+	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
+	struct page *page = vm_normal_page_pmd(run->vma, run->begin, *pmd);
+	bool dirty = pmd_dirty(*pmd), clean = false;
+	enum ksm_glance what = KSM_GLANCE_NOTHING;
+	struct ksm_record record;
+	struct mapping found;
+	void *entry;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	if (page)
+		page += (run->begin & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
+	rcu_read_lock();
+	for (i = 0, entry = xas_load(&xas); i < nr; i++, entry = xas_next(&xas)) {
+		if (page) {
+			found = (struct mapping) {
+				.index	= (run->begin >> PAGE_SHIFT) + i,
+				.pfn	= page_to_pfn(page + i),
+				.dirty	= dirty,
+			};
+			what = glance(run, i, &xas, entry, &found, &record);
+		}
+		if (!note(run, i, entry, page ? page + i : NULL, what))
+			break;
+		if (run->at[i].what == KSM_GLANCE_READ && shall_clean(run, &found, &record))
+			clean = true;
+	}
+	rcu_read_unlock();
+	if (clean)
+		clean_pmd(run, pmd);
+	for (i = 0; i < nr; i++)
+		run->at[i].clean = run->reread && (clean || !dirty);
+	take_all(run);
+}
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _MM_KSM_GLANCE_H
+#define _MM_KSM_GLANCE_H
+
+#include "types.h"
+
+/* Neighbouring pages that are looked at under one hold of the PTL; see stale. */
+#define KSM_RUN_PAGES	64
+
+/**
+ * struct ksm_glance_page - a page that there is something to do with
+ * @page: the page
+ * @addr: where it is mapped
+ * @referenced: whether the reference on its folio belongs to this page
+ * @read: it must be read
+ * @passes: it need not, and the sieve lets it pass
+ * @clean: its PTE is clean: who writes to it later can be told by that
+ */
+struct ksm_glance_page {
+	struct page	*page;
+	unsigned long	addr;
+	bool		referenced;
+	bool		read;
+	bool		passes;
+	bool		clean;
+};
+
+/* What a glance makes of one address. */
+enum ksm_glance {
+	KSM_GLANCE_NOTHING,	/* nothing there, and nothing known */
+	KSM_GLANCE_STALE,	/* nothing there that could merge; forget what is known */
+	KSM_GLANCE_PASS,	/* as it was */
+	KSM_GLANCE_SIFT,	/* as it was; it may have got a twin */
+	KSM_GLANCE_TAKE,	/* as it was; something is to be done all the same */
+	KSM_GLANCE_READ,	/* to be read */
+};
+
+/**
+ * struct ksm_glance_run - a run of neighbouring PTEs, and what is to be done there
+ * @km: the mm
+ * @turn: number of the round
+ * @reread: a page is read once in so many rounds, whatever its PTE says; 0: no PTE
+ *	    is believed
+ * @smart: old pages are not read in each round
+ * @again: the round has been through with the mm before
+ * @most: how many pages may be passed over, more or less
+ * @reads: how many may be found that are to be read
+ * @vma: where the run is
+ * @begin: its first address; what is before was seen to
+ * @end: where to go on
+ * @steps: what it cost to come there: runs
+ * @passed: pages that were passed over
+ * @unchanged: pages known to be unchanged, by their PTEs
+ * @skipped: pages that were left unread because they are old
+ * @stale: what is recorded of these is to be forgotten, counted from @begin
+ * @clean_from: first address of those whose PTEs were cleaned
+ * @clean_to: address behind the last of them, or 0
+ * @nr: length of @pages
+ * @pages: the pages
+ * @at: what each of them looks like, for the time of a glance
+ */
+struct ksm_glance_run {
+	struct ksm_mm		*km;
+	unsigned int		turn;
+	unsigned int		reread;
+	bool			smart;
+	bool			again;
+	u64			most;
+	unsigned int		reads;
+
+	struct vm_area_struct	*vma;
+	unsigned long		begin;
+	unsigned long		end;
+	unsigned int		steps;
+	unsigned long		passed;
+	unsigned long		unchanged;
+	unsigned long		skipped;
+	u64			stale;
+	unsigned long		clean_from;
+	unsigned long		clean_to;
+	unsigned int		nr;
+	struct ksm_glance_page	pages[KSM_RUN_PAGES];
+	struct {
+		enum ksm_glance	what;
+		bool		clean;
+		u64		hash;
+		struct page	*page;
+	} at[KSM_RUN_PAGES];
+};
+
+void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep);
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd);
+#else
+static inline void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd) { }
+#endif
+bool ksm_glance_sift(u64 hash);
+
+#endif /* _MM_KSM_GLANCE_H */
