@@ -172,6 +172,11 @@ static void no_PTE_is_believed_with_reread_rounds_0(struct kunit *test)
 	ksm_test_write(test, at.mm, page(0), 7);
 	KUNIT_EXPECT_EQ(test, scan_round(), PAGES);
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, page(0))));
+	/* So that it is clean later, by whomsoever, tells nothing. */
+	ksm_test_change_pte(at.mm, page(0), pte_mkclean);
+	WRITE_ONCE(ksm_state.reread_rounds, SELDOM);
+	KUNIT_EXPECT_EQ(test, scan_round(), PAGES);
+	KUNIT_EXPECT_EQ(test, scan_round(), 0);
 }
 
 static void what_no_PTE_knows_of_is_found_within_reread_rounds(struct kunit *test)
