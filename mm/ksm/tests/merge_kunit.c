@@ -4,6 +4,8 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
+#include <linux/sched/numa_balancing.h>
+#include <linux/sched/sysctl.h>
 #include <linux/userfaultfd_k.h>
 
 #include "../item.h"
@@ -144,6 +146,37 @@ static void P2_a_read_only_page_that_is_dirty_is_cleaned(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, freeze(at.a, &frozen), 0);
 	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.a)));
 	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+}
+
+static pte_t hint(pte_t pte)
+{
+	return pte_modify(pte, PAGE_NONE);
+}
+
+static void P5_a_page_with_a_NUMA_hint_is_frozen_as_any_other(struct kunit *test)
+{
+	bool was_on = sysctl_numa_balancing_mode;
+	unsigned long kept;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
+		kunit_skip(test, "needs CONFIG_NUMA_BALANCING");
+	ksm_test_change_pte(at.mm, at.a, hint);
+	pte = ksm_test_pte_at(at.mm, at.a);
+	KUNIT_ASSERT_TRUE(test, pte_protnone(pte) && !pte_write(pte) && pte_dirty(pte));
+	KUNIT_EXPECT_EQ(test, replace(test, NULL), 0);
+	pte = ksm_test_pte_at(at.mm, at.a);
+	kept = pte_pfn(pte);
+	KUNIT_EXPECT_TRUE(test, pte_protnone(pte));
+	KUNIT_EXPECT_FALSE(test, pte_dirty(pte));
+	KUNIT_EXPECT_FALSE(test, is_exclusive(at.a));
+
+	/* Who takes the hint away does not make it writable: the next fault copies. */
+	set_numabalancing_state(true);
+	ksm_test_write(test, at.mm, at.a, 2);
+	set_numabalancing_state(was_on);
+	KUNIT_EXPECT_NE(test, pte_pfn(ksm_test_pte_at(at.mm, at.a)), kept);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 1));
 }
 
 static void P1_a_page_that_somebody_holds_is_not_frozen(struct kunit *test)
@@ -360,6 +393,7 @@ static void P18_a_write_gets_its_own_copy_back(struct kunit *test)
 static struct kunit_case merge_cases[] = {
 	KUNIT_CASE(a_frozen_page_is_read_only_and_clean),
 	KUNIT_CASE(P2_a_read_only_page_that_is_dirty_is_cleaned),
+	KUNIT_CASE(P5_a_page_with_a_NUMA_hint_is_frozen_as_any_other),
 	KUNIT_CASE(P1_a_page_that_somebody_holds_is_not_frozen),
 	KUNIT_CASE(P6_a_pinned_page_is_not_frozen),
 	KUNIT_CASE(a_page_that_went_is_not_frozen),
