@@ -11,6 +11,7 @@
 
 #include "../bury.h"
 #include "../forget.h"
+#include "../hold.h"
 #include "../mms.h"
 #include "../record.h"
 #include "../scan.h"
@@ -111,6 +112,13 @@ static void forget(struct work_struct *work)
 
 	ksm_forget_page(km, at.addr >> PAGE_SHIFT, KSM_FORGET_EMPTIED);
 	ksm_test_unlock(at.mm);
+}
+
+static void forget_nodes(struct work_struct *work)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_forget_nodes();
+	mutex_unlock(&ksm_pass_lock);
 }
 
 /* Let another thread do it. */
@@ -271,6 +279,29 @@ static void P49_an_item_goes_under_the_lock_of_its_page(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, ksm_record_load(at.km, at.addr >> PAGE_SHIFT));
 }
 
+static void P28_a_node_whose_page_moves_meanwhile_stays(struct kunit *test)
+{
+	struct folio *src = ksm_test_folio(test, 1), *dst = ksm_test_folio(test, 1);
+	struct ksm_node *node = ksm_test_keep(test, src);
+	bool waits;
+
+	at.folio = src;
+	/* As a migration has it, which counted the references before. */
+	folio_lock(src);
+	begin(forget_nodes);
+	waits = comes_true(folio_is_waited_for);
+	folio_lock(dst);
+	dst->mapping = src->mapping;
+	ksm_hold_migrate(dst, src);
+	folio_unlock(dst);
+	folio_unlock(src);
+	flush_work(&at.work);
+	KUNIT_EXPECT_TRUE(test, waits);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 1);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_node_of(dst), node);
+	KUNIT_EXPECT_EQ(test, node->place, KSM_NODE_IN_TREE);
+}
+
 static struct kunit_case exit_cases[] = {
 	KUNIT_CASE(P33_an_exit_waits_for_a_batch_that_is_in),
 	KUNIT_CASE(P29_an_exit_does_not_wait_for_work_on_others),
@@ -278,6 +309,7 @@ static struct kunit_case exit_cases[] = {
 	KUNIT_CASE(P34_an_unmerge_does_not_enter_it_either),
 	KUNIT_CASE(P37_the_flag_says_who_is_registered),
 	KUNIT_CASE(P49_an_item_goes_under_the_lock_of_its_page),
+	KUNIT_CASE(P28_a_node_whose_page_moves_meanwhile_stays),
 	{ }
 };
 

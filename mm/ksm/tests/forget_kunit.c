@@ -305,6 +305,25 @@ static void P28_the_end_of_an_unmerge_drops_what_nobody_maps(struct kunit *test)
 	expect_counts(test, 0, 0, 0);
 }
 
+static void P28_the_end_of_an_unmerge_keeps_a_node_with_items(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	folio_get(folio);
+	unmap(test, at.a, 2);
+	mutex_lock(&ksm_pass_lock);
+	ksm_forget_nodes();
+	mutex_unlock(&ksm_pass_lock);
+	expect_counts(test, 1, 1, 1);
+	forget(at.a, KSM_FORGET_CHANGED);
+	forget(at.b, KSM_FORGET_CHANGED);
+	mutex_lock(&ksm_pass_lock);
+	ksm_forget_nodes();
+	mutex_unlock(&ksm_pass_lock);
+	expect_counts(test, 0, 0, 0);
+	folio_put(folio);
+}
+
 static void P56_memory_that_goes_takes_its_nodes_along(struct kunit *test)
 {
 	struct folio *a = ksm_test_folio(test, 1), *b = ksm_test_folio(test, 2);
@@ -371,6 +390,7 @@ static struct kunit_case forget_cases[] = {
 	KUNIT_CASE(a_node_whose_page_has_gone_is_dropped),
 	KUNIT_CASE(an_idle_node_whose_page_lives_is_kept),
 	KUNIT_CASE(P28_the_end_of_an_unmerge_drops_what_nobody_maps),
+	KUNIT_CASE(P28_the_end_of_an_unmerge_keeps_a_node_with_items),
 	KUNIT_CASE(P56_memory_that_goes_takes_its_nodes_along),
 	KUNIT_CASE_SLOW(P85_the_dead_are_buried_though_ksmd_stands_still),
 	{ }
