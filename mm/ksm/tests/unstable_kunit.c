@@ -2,6 +2,8 @@
 /* Unstable tree: this round's candidates, found by hash and then by content. */
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/sched.h>
+#include <trace/events/mmap_lock.h>
 
 #include "../item.h"
 #include "../mms.h"
@@ -287,6 +289,63 @@ static void P35_a_candidate_of_an_exiting_mm_is_dropped(struct kunit *test)
 	ksm_test_unlock(other);
 }
 
+/* An mm that leaves at the moment in which a search has come to hold its mmap lock. */
+static struct {
+	struct mm_struct	*mm;
+	struct task_struct	*search;
+	enum ksm_leave		left;
+} leaver;
+
+static void leave_when_locked(void *unused, struct mm_struct *mm, const char *path,
+			      bool write, bool success)
+{
+	if (mm == leaver.mm && current == leaver.search && success) {
+		leaver.mm = NULL;
+		leaver.left = ksm_mms_leave(mm);
+	}
+}
+
+static void let_nobody_leave(void *unused)
+{
+	unregister_trace_mmap_lock_acquire_returned(leave_when_locked, NULL);
+	tracepoint_synchronize_unregister();
+}
+
+static void P34_a_search_does_not_enter_an_mm_that_leaves_just_then(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
+	struct spot a = new_spot(test, mm, 1), b = new_spot(test, other, 1);
+	enum ksm_found found = KSM_FOUND_STALE;
+	struct ksm_offer offer, twin = { };
+	struct ksm_mm *km;
+
+	if (register_trace_mmap_lock_acquire_returned(leave_when_locked, NULL))
+		kunit_skip(test, "needs CONFIG_TRACING");
+	ksm_test_at_end(test, let_nobody_leave, NULL);
+	expect_candidate(test, a, HASH);
+	leaver.search = current;
+	leaver.left = KSM_LEAVE_DONE;
+
+	km = ksm_test_lock(other);
+	if (ksm_test_offer(&offer, km, b.addr)) {
+		offer.item = b.item;
+		leaver.mm = mm;
+		found = ksm_unstable_seek(&offer, HASH, &twin);
+		leaver.mm = NULL;
+		if (found == KSM_FOUND_TWIN)
+			ksm_unstable_release(&offer, &twin);
+		put_page(offer.page);
+	}
+	KUNIT_EXPECT_EQ(test, found, KSM_FOUND_NONE);
+	KUNIT_EXPECT_EQ(test, a.item->round, 0);
+	/* The search had it in use, so its exit had to wait for the mmap lock. */
+	KUNIT_EXPECT_EQ(test, leaver.left, KSM_LEAVE_BUSY);
+	KUNIT_EXPECT_EQ(test, a.item->owner->users, 0);
+	if (leaver.left == KSM_LEAVE_BUSY)
+		ksm_mms_bury(ksm_mms_first_dead());
+	ksm_test_unlock(other);
+}
+
 static void a_busy_mm_is_not_waited_for(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
@@ -358,6 +417,7 @@ static struct kunit_case unstable_cases[] = {
 	KUNIT_CASE(a_candidate_that_is_not_offered_any_more_is_dropped),
 	KUNIT_CASE(P60_a_candidate_in_the_way_of_others_is_dropped),
 	KUNIT_CASE(P35_a_candidate_of_an_exiting_mm_is_dropped),
+	KUNIT_CASE(P34_a_search_does_not_enter_an_mm_that_leaves_just_then),
 	KUNIT_CASE(a_busy_mm_is_not_waited_for),
 	KUNIT_CASE(a_new_round_forgets_all),
 	KUNIT_CASE(who_is_taken_out_is_not_found),
