@@ -11,6 +11,7 @@
 #include "ksm_util.h"
 
 #define PAGES	256
+#define KPF_MLOCKED	33
 
 static void fold_counters(void)
 {
@@ -67,15 +68,25 @@ static struct locked count_locked(void)
 	return now;
 }
 
-static void check_locked_is_as(const struct locked *before)
+static bool is_locked(const char *page)
 {
-	/* ksmd drains the lists in which pages wait; it needs something to scan. */
+	return ksm_kpageflags(ksm_pfn(page)) >> KPF_MLOCKED & 1;
+}
+
+/* ksmd drains the lists in which pages wait; it needs something to scan. */
+static void drain_lists(void)
+{
 	char *page = ksm_map_unique(1, 8);
 
 	ksm_run();
 	ksm_wait_scans(2);
 	ksm_stop();
 	ksm_unmap(page, 1);
+}
+
+static void check_locked_is_as(const struct locked *before)
+{
+	drain_lists();
 	ksm_check_eq(count_locked().pages, before->pages);
 	ksm_check_eq(count_locked().freed_locked, before->freed_locked);
 }
@@ -97,6 +108,25 @@ static void P42_locked_memory_merges_and_is_unlocked(void)
 	ksm_fill_equal(mem, PAGES / 2, 3);
 	ksm_verify_equal(mem, PAGES / 2, 3);
 	ksm_verify_equal(mem + PAGES / 2 * psize(), PAGES / 2, 2);
+	ksm_unmap(mem, PAGES);
+	check_locked_is_as(&before);
+}
+
+/* Who promoted the page has left it; whoever joined has it locked still. */
+static void P42_a_KSM_page_is_locked_for_those_who_joined(void)
+{
+	char *mem = ksm_map_equal(PAGES, 9), *last = mem + (PAGES - 1) * psize();
+	struct locked before = count_locked();
+
+	ksm_check_sys(mlock(mem, PAGES * psize()));
+	ksm_merge(mem, PAGES);
+	drain_lists();
+	ksm_check(is_locked(last), "a KSM page is not locked in locked memory");
+	ksm_fill_unique(mem, PAGES - 1, 10);
+	drain_lists();
+	ksm_check(is_locked(last), "it is not any more when others have left it");
+	ksm_verify_unique(mem, PAGES - 1, 10);
+	ksm_verify_equal(last, 1, 9);
 	ksm_unmap(mem, PAGES);
 	check_locked_is_as(&before);
 }
@@ -225,6 +255,7 @@ static void P31_OOM_kills_who_unmerges_and_no_innocent(void)
 static const struct ksm_test tests[] = {
 	KSM_TEST(P11_the_swap_slots_of_replaced_pages_are_freed),
 	KSM_TEST(P42_locked_memory_merges_and_is_unlocked),
+	KSM_TEST(P42_a_KSM_page_is_locked_for_those_who_joined),
 	KSM_TEST(P42_exit_with_locked_memory_that_merged),
 	KSM_TEST(P42_unmerging_locked_memory),
 	KSM_TEST(P30_OOM_kills_the_task_that_unmerges_itself),
