@@ -10,6 +10,7 @@
 #include "../mms.h"
 #include "../node.h"
 #include "../record.h"
+#include "../rmap.h"
 #include "../state.h"
 #include "fixture.h"
 
@@ -137,6 +138,42 @@ static void P86_who_leaves_leaves_the_way_to_his_child(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.child, at.a, 1));
 }
 
+static bool count_visit(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
+			void *arg)
+{
+	++*(int *)arg;
+	return true;
+}
+
+static void P58_a_walk_ends_where_it_would_have_to_wait(struct kunit *test)
+{
+	struct mm_struct *other = ksm_test_mm(test);
+	struct anon_vma *anon_vma = item_at(at.mm, at.a)->anon_vma;
+	unsigned long c = ksm_test_map(test, other, 1);
+	int visits = 0;
+	struct rmap_walk_control rwc = {
+		.rmap_one	= count_visit,
+		.arg		= &visits,
+		.try_lock	= true,
+	};
+
+	/* Between two items of one anon_vma comes one of another. */
+	ksm_test_write(test, other, c, 1);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(other, c), KSM_MATCH_MERGED);
+	KUNIT_ASSERT_PTR_EQ(test, item_at(at.mm, at.b)->anon_vma, anon_vma);
+	KUNIT_ASSERT_PTR_NE(test, item_at(other, c)->anon_vma, anon_vma);
+
+	folio_lock(at.folio);
+	anon_vma_lock_write(anon_vma);
+	ksm_rmap_walk(at.folio, &rwc);
+	anon_vma_unlock_write(anon_vma);
+	KUNIT_EXPECT_TRUE(test, rwc.contended);
+	KUNIT_EXPECT_EQ(test, visits, 0);
+	ksm_rmap_walk(at.folio, &rwc);
+	KUNIT_EXPECT_EQ(test, visits, 5);
+	folio_unlock(at.folio);
+}
+
 static void P86_a_way_that_has_ended_is_no_reason_to_drop_another(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
@@ -161,6 +198,7 @@ static struct kunit_case fork_cases[] = {
 	KUNIT_CASE(P51_an_item_says_its_address_and_no_more),
 	KUNIT_CASE(P53_an_item_outlives_its_vma),
 	KUNIT_CASE(P57_the_index_of_a_KSM_page_means_nothing),
+	KUNIT_CASE(P58_a_walk_ends_where_it_would_have_to_wait),
 	KUNIT_CASE(P86_a_way_that_has_ended_is_no_reason_to_drop_another),
 	KUNIT_CASE(P86_who_leaves_leaves_the_way_to_his_child),
 	{ }
