@@ -15,6 +15,7 @@
 #include "bury.h"
 #include "forget.h"
 #include "node.h"
+#include "sieve.h"
 #include "state.h"
 
 /* Idle nodes to look at before others may have ksm_pass_lock. */
@@ -62,6 +63,8 @@ static void bury(struct work_struct *work)
 	do {
 		ksm_state_take_pass();
 		more = ksm_forget_dead();
+		if (!ksm_state_known())
+			ksm_sieve_drop();
 		mutex_unlock(&ksm_pass_lock);
 	} while (more);
 

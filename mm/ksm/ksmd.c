@@ -18,7 +18,6 @@
 #include "ksmd.h"
 #include "mms.h"
 #include "scan.h"
-#include "sieve.h"
 #include "state.h"
 #include "unmerge.h"
 
@@ -49,17 +48,6 @@ static void scan_batch(void)
 	mutex_unlock(&ksm_pass_lock);
 }
 
-/* There is nothing to do, perhaps for long. */
-static void pause_scan(void)
-{
-	ksm_advisor_pause();
-	if (ksm_mms_populated())
-		return;
-	mutex_lock(&ksm_pass_lock);
-	ksm_sieve_drop();
-	mutex_unlock(&ksm_pass_lock);
-}
-
 static void rest(void)
 {
 	/* Pairs with the setter: the pace before the value that it stands for. */
@@ -73,7 +61,7 @@ static void rest(void)
 	if (!pause && ksm_scan_at_start())
 		pause = 1;
 	if (!may_scan()) {
-		pause_scan();
+		ksm_advisor_pause();
 		wait_event_freezable(ksm_work_wait,
 				     may_scan() || kthread_should_stop());
 	} else if (pause) {

@@ -27,6 +27,8 @@
 #include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "sieve.h"
 #include "state.h"
@@ -35,7 +37,8 @@
 #define LINE_BITS	(LINE_WORDS * 64)
 #define BITS_SET	5	/* for a hash */
 #define BITS_ROOM	12	/* so many for each hash, and 1 % pass by mistake */
-#define ROOM_MIN	1024
+#define ROOM_MIN	1024UL
+#define ROOM_MAX	(512UL << 20)	/* in one piece: 768 MiB */
 #define LAYERS_MAX	24
 
 struct layer {
@@ -126,6 +129,17 @@ static u32 lines_for(unsigned long room)
 	return min_t(u64, (u64)room * BITS_ROOM / LINE_BITS + 1, U32_MAX);
 }
 
+static void layer_clear(struct layer *layer)
+{
+	u32 nr;
+
+	for (nr = 0; nr < layer->nr_lines; nr++) {
+		memset(layer->lines[nr], 0, sizeof(layer->lines[nr]));
+		if (!(nr % 4096))
+			cond_resched();
+	}
+}
+
 static void filter_empty(struct filter *filter)
 {
 	while (filter->nr_layers)
@@ -135,36 +149,56 @@ static void filter_empty(struct filter *filter)
 	filter->blind = false;
 }
 
-/* Make room for @room hashes more. Without memory all that come will pass. */
+static bool add_layer(struct filter *filter, unsigned long room)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NORETRY | __GFP_NOWARN;
+	struct layer layer = { .nr_lines = lines_for(room) };
+	size_t size = (size_t)layer.nr_lines * sizeof(*layer.lines);
+
+	if (filter->nr_layers == LAYERS_MAX)
+		return false;
+	/* From pages: a size that is rounded up to a power of two would waste much. */
+	layer.lines = size < PAGE_SIZE ? kmalloc(size, gfp) : __vmalloc(size, gfp);
+	if (!layer.lines)
+		return false;
+	filter->layers[filter->nr_layers++] = layer;
+	return true;
+}
+
+/*
+ * Make room for @room hashes more. Without memory they go where there is some, and
+ * more pass by mistake.
+ */
 static void filter_extend(struct filter *filter, unsigned long room)
 {
-	struct layer layer = { .nr_lines = lines_for(room) };
+	unsigned long some;
 
-	if (filter->nr_layers < LAYERS_MAX)
-		layer.lines = kvcalloc(layer.nr_lines, sizeof(*layer.lines),
-				       GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
-	if (layer.lines)
-		filter->layers[filter->nr_layers++] = layer;
 	filter->room += room;
+	for (; room; room -= some) {
+		some = min(room, ROOM_MAX);
+		if (!add_layer(filter, some))
+			return;
+	}
 }
 
 /* Empty it, and see that there is room for @room hashes. */
 static void filter_renew(struct filter *filter, unsigned long room)
 {
-	u32 nr, lines = lines_for(room);
-	struct layer *layer = filter->layers;
+	struct filter new = { };
+	unsigned int i;
 
-	if (filter->nr_layers != 1 || layer->nr_lines < lines || layer->nr_lines / 2 > lines) {
-		filter_empty(filter);
-		filter_extend(filter, room);
-		return;
+	/* Much too large is as wrong as too small, or in pieces. */
+	if (filter->room < room || filter->room / 2 > room ||
+	    filter->nr_layers != DIV_ROUND_UP(filter->room, ROOM_MAX)) {
+		filter_extend(&new, room);
+		if (new.nr_layers) {
+			filter_empty(filter);
+			*filter = new;
+			return;
+		}
 	}
-	for (nr = 0; nr < layer->nr_lines; nr++) {
-		memset(layer->lines[nr], 0, sizeof(layer->lines[nr]));
-		if (!(nr % 4096))
-			cond_resched();
-	}
-	filter->room = room;
+	for (i = 0; i < filter->nr_layers; i++)
+		layer_clear(&filter->layers[i]);
 	filter->nr = 0;
 	filter->blind = false;
 }
@@ -219,6 +253,11 @@ void ksm_sieve_prefetch(u64 hash)
 	filter_prefetch(&sieve.kept, mixed);
 }
 
+static bool passes(u64 mixed)
+{
+	return filter_has(&sieve.twice[!sieve.now], mixed) || filter_has(&sieve.kept, mixed);
+}
+
 /**
  * ksm_sieve_sift() - note that there is a page of a hash, and judge it
  * @hash: the hash; once a round for each page
@@ -236,7 +275,21 @@ bool ksm_sieve_sift(u64 hash)
 		filter_add(&sieve.seen, seeded);
 	else if (!filter_has(&sieve.twice[sieve.now], mixed))
 		filter_add(&sieve.twice[sieve.now], mixed);
-	return filter_has(&sieve.twice[!sieve.now], mixed) || filter_has(&sieve.kept, mixed);
+	return passes(mixed);
+}
+
+/**
+ * ksm_sieve_passes() - judge a page that was noted before
+ * @hash: its hash
+ *
+ * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
+ * Return: true if the page may have a twin.
+ */
+bool ksm_sieve_passes(u64 hash)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return passes(mix(hash, 0));
 }
 
 /**
@@ -265,7 +318,8 @@ bool ksm_sieve_worn(unsigned long nodes)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return sieve.kept.nr_layers != 1 || sieve.kept.blind ||
+	return !sieve.kept.room || sieve.kept.blind ||
+	       sieve.kept.nr_layers != DIV_ROUND_UP(sieve.kept.room, ROOM_MAX) ||
 	       sieve.kept.nr > 2 * nodes + ROOM_MIN;
 }
 
@@ -299,7 +353,7 @@ void ksm_sieve_grow(void)
 }
 
 /**
- * ksm_sieve_drop() - there is nothing to scan, and for a while there will not be
+ * ksm_sieve_drop() - nothing is known of any page any more
  *
  * Context: Process context. The caller holds ksm_pass_lock.
  */

@@ -7,6 +7,7 @@
 void ksm_sieve_turn(unsigned long pages);
 void ksm_sieve_prefetch(u64 hash);
 bool ksm_sieve_sift(u64 hash);
+bool ksm_sieve_passes(u64 hash);
 void ksm_sieve_keep(u64 hash);
 bool ksm_sieve_worn(unsigned long nodes);
 void ksm_sieve_renew(unsigned long nodes);
