@@ -29,6 +29,9 @@
 #include "sieve.h"
 #include "state.h"
 
+/* Rounds in which a merged page is looked at once, whatever its PTE says. */
+#define MERGED_ROUNDS	64
+
 /* A mapping as found, whether a PTE or a part of a huge page. */
 struct mapping {
 	unsigned long	index;
@@ -42,23 +45,33 @@ struct mapping {
 /**
  * ksm_glance_sift() - may there be a twin, by the hash of a page?
  * @hash: the hash
+ * @noted: the sieve was told of this page in this round
  *
  * Context: Any context. The caller holds ksm_pass_lock.
  * Return: true if so, or if it is a page of zeros and those merge with none.
  */
-bool ksm_glance_sift(u64 hash)
+bool ksm_glance_sift(u64 hash, bool noted)
 {
-	bool passes = ksm_sieve_sift(hash);
+	bool passes = noted ? ksm_sieve_passes(hash) : ksm_sieve_sift(hash);
 
 	return passes || (hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages));
 }
 
-/* A page that is merged: is it the page that it should be, and worth keeping? */
-static enum ksm_glance glance_merged(const struct ksm_item *item, unsigned long pfn)
+/* Pages of a run are read in the same round, so that one is prefetched for the other. */
+static bool is_due(unsigned int turn, const struct mapping *found, unsigned int rounds)
 {
-	const struct ksm_node *node = item->node;
+	return ksm_policy_reread(turn + found->index / KSM_RUN_PAGES, rounds);
+}
 
-	return READ_ONCE(node->pfn) == pfn && !ksm_chain_may_spare(node) ?
+/*
+ * A page that is merged: is it the page that it should be, and worth keeping? The page
+ * may have been freed, and be another's or ours again for something else.
+ */
+static enum ksm_glance glance_merged(const struct ksm_glance_run *run,
+				     const struct ksm_node *node, const struct mapping *found)
+{
+	return READ_ONCE(node->pfn) == found->pfn && !found->dirty &&
+	       !ksm_chain_may_spare(node) && !is_due(run->turn, found, MERGED_ROUNDS) ?
 		KSM_GLANCE_PASS : KSM_GLANCE_READ;
 }
 
@@ -66,11 +79,17 @@ static enum ksm_glance glance_merged(const struct ksm_item *item, unsigned long 
 static enum ksm_glance glance_known(struct ksm_glance_run *run, unsigned int i, void *entry,
 				    const struct ksm_record *record)
 {
-	if (!record->calm || run->again)
+	if (!record->calm)
 		return KSM_GLANCE_PASS;
 	run->at[i].hash = record->hash;
 	ksm_sieve_prefetch(record->hash);
 	return xa_is_value(entry) ? KSM_GLANCE_SIFT : KSM_GLANCE_TAKE;
+}
+
+/* Was the sieve told of the page at this place, in this round? */
+static bool is_noted(const struct ksm_glance_run *run, unsigned int i)
+{
+	return run->begin + i * PAGE_SIZE < run->noted;
 }
 
 static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct xa_state *xas,
@@ -82,11 +101,13 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct
 
 	*record = (struct ksm_record) { };
 	if (item && item->kind == KSM_ITEM_MERGED)
-		return glance_merged(item, found->pfn);
+		return glance_merged(run, item->node, found);
 	if (!ksm_record_recall(entry, found->pfn, record))
 		return KSM_GLANCE_READ;
-	if (record->trusted && !found->dirty && !ksm_policy_reread(turn, run->reread)) {
-		run->unchanged++;
+	if (record->trusted && !found->dirty && run->reread) {
+		if (is_due(run->turn, found, run->reread))
+			return KSM_GLANCE_READ;
+		run->unchanged += !is_noted(run, i);
 		/* That it holds is as good as to have read it again. */
 		if (!record->calm) {
 			record->calm = true;
@@ -95,7 +116,7 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct
 		return glance_known(run, i, entry, record);
 	}
 	if (run->smart && !ksm_policy_due(record->age, turn)) {
-		run->skipped++;
+		run->skipped += !is_noted(run, i);
 		return glance_known(run, i, entry, record);
 	}
 	return KSM_GLANCE_READ;
@@ -129,9 +150,10 @@ static void take(struct ksm_glance_run *run, unsigned int i, bool passes)
 static void take_all(struct ksm_glance_run *run)
 {
 	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
-	bool passes = false;
+	bool passes;
 
 	for (i = 0; i < nr; i++) {
+		passes = false;
 		switch (run->at[i].what) {
 		case KSM_GLANCE_NOTHING:
 			continue;
@@ -144,7 +166,7 @@ static void take_all(struct ksm_glance_run *run)
 		case KSM_GLANCE_SIFT:
 		case KSM_GLANCE_TAKE:
 			run->passed++;
-			passes = ksm_glance_sift(run->at[i].hash);
+			passes = ksm_glance_sift(run->at[i].hash, is_noted(run, i));
 			if (!passes && run->at[i].what == KSM_GLANCE_SIFT)
 				continue;
 			if (!ksm_page_may_merge(run->at[i].page))
@@ -187,11 +209,12 @@ static bool shall_clean(const struct ksm_glance_run *run, const struct mapping *
 static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long addr,
 		      struct page *page)
 {
-	pte_t old = ptep_modify_prot_start(run->vma, addr, ptep);
+	struct mm_struct *mm = run->vma->vm_mm;
+	pte_t old = ptep_get_and_clear(mm, addr, ptep);
 
 	if (pte_dirty(old))
 		folio_mark_dirty(page_folio(page));
-	ptep_modify_prot_commit(run->vma, addr, ptep, old, pte_mkclean(old));
+	set_pte_at(mm, addr, ptep, pte_mkclean(old));
 }
 
 /* Returns false to end the run before this PTE. */
@@ -282,6 +305,18 @@ static void clean_pmd(struct ksm_glance_run *run, pmd_t *pmd)
 	ksm_record_distrust(run->km, first, first + HPAGE_PMD_NR - 1);
 }
 
+/*
+ * As for PTEs, but of 512 pages nearly all are calm, and say nothing of the one that is
+ * written all the time. A record that is trusted says that the last cleaning held.
+ */
+static bool shall_clean_huge(const struct ksm_glance_run *run, bool dirty,
+			     const struct ksm_record *record)
+{
+	return run->reread && dirty &&
+	       ksm_policy_clean(record->age, record->trusted,
+				run->turn + (run->begin >> HPAGE_PMD_SHIFT));
+}
+
 /**
  * ksm_glance_huge() - look at a run of pages that one PMD maps
  * @run: as for ksm_glance_ptes(), in one huge page
@@ -316,8 +351,8 @@ void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd)
 		}
 		if (!note(run, i, entry, page ? page + i : NULL, what))
 			break;
-		if (run->at[i].what == KSM_GLANCE_READ && shall_clean(run, &found, &record))
-			clean = true;
+		if (run->at[i].what == KSM_GLANCE_READ)
+			clean |= shall_clean_huge(run, dirty, &record);
 	}
 	rcu_read_unlock();
 	if (clean)

@@ -42,7 +42,7 @@ enum ksm_glance {
  * @reread: a page is read once in so many rounds, whatever its PTE says; 0: no PTE
  *	    is believed
  * @smart: old pages are not read in each round
- * @again: the round has been through with the mm before
+ * @noted: up to this address the sieve was told of pages in this round
  * @most: how many pages may be passed over, more or less
  * @reads: how many may be found that are to be read
  * @vma: where the run is
@@ -64,7 +64,7 @@ struct ksm_glance_run {
 	unsigned int		turn;
 	unsigned int		reread;
 	bool			smart;
-	bool			again;
+	unsigned long		noted;
 	u64			most;
 	unsigned int		reads;
 
@@ -94,6 +94,6 @@ void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd);
 #else
 static inline void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd) { }
 #endif
-bool ksm_glance_sift(u64 hash);
+bool ksm_glance_sift(u64 hash, bool noted);
 
 #endif /* _MM_KSM_GLANCE_H */

@@ -296,6 +296,16 @@ static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin
 						      KSM_MATCH_FAILED;
 }
 
+/* A candidate with which a merge has failed: it may not be what it was. */
+static void give_way(struct ksm_item *item)
+{
+	ksm_unstable_remove(item);
+	if (item->kind == KSM_ITEM_CANDIDATE) {
+		item->trusted = false;
+		item->age = 0;
+	}
+}
+
 /* Look among this round's candidates; become one if there is no twin. */
 static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 {
@@ -321,7 +331,7 @@ static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 		 * or a page that is pinned for good would keep its equals apart.
 		 */
 		if (match == KSM_MATCH_FAILED)
-			ksm_unstable_remove(twin.item);
+			give_way(twin.item);
 		ksm_unstable_release(offer, &twin);
 		/* An orphan keeps the key that it had in its node: no tree for it. */
 	} while (match == KSM_MATCH_FAILED && offer->item->kind == KSM_ITEM_CANDIDATE && --tries);

@@ -237,8 +237,11 @@ struct ksm_mm *ksm_mms_next(void)
 	if (!list_is_last(&cursor, &mms_list)) {
 		km = list_entry(cursor.next, struct ksm_mm, slot.mm_node);
 		list_move(&cursor, &km->slot.mm_node);
-		if (km->turn != turn)
-			km->next = 0;	/* it may have been left half-way */
+		/* It may have been left half-way. */
+		if (km->turn != turn) {
+			km->next = 0;
+			km->noted = 0;
+		}
 		km->turn = turn;
 		km->users++;
 	}

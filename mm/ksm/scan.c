@@ -147,7 +147,9 @@ static enum ksm_match meet_page(struct ksm_offer *offer, const struct ksm_glance
 		ksm_policy_spend(budget, KSM_BUDGET_READ);
 		record = read_page(offer, entry);
 		record.trusted = found->clean;
-		passes = ksm_glance_sift(record.hash);
+		/* Read for the second time in a round, and still the same: it is noted. */
+		passes = ksm_glance_sift(record.hash, record.calm &&
+					 ksm_mms_comes_again(offer->owner));
 	} else if (passes) {
 		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
 	}
@@ -241,11 +243,12 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 		if (i + 1 < run->nr && run->pages[i + 1].read)
 			ksm_page_prefetch(run->pages[i + 1].page);
 		scan_page(run, i, budget);
-		if (!budget->left || must_yield(run->km))
-			ksm_walk_cut(run, i + 1, run->pages[i].addr + PAGE_SIZE);
+		if (i + 1 < run->nr && (!budget->left || must_yield(run->km)))
+			ksm_walk_cut(run, i + 1, run->pages[i + 1].addr);
 		ksm_walk_pass_on(run, i);
 	}
 	run->km->next = run->end;
+	run->km->noted = run->noted;
 	return budget->left;
 }
 
@@ -256,7 +259,7 @@ static void begin_run(struct ksm_glance_run *run, struct ksm_mm *km,
 	run->km = km;
 	run->turn = round.seq;
 	run->smart = READ_ONCE(ksm_state.smart_scan);
-	run->again = ksm_mms_comes_again(km);
+	run->noted = ksm_mms_comes_again(km) ? ULONG_MAX : km->noted;
 	run->reread = READ_ONCE(ksm_state.reread_rounds);
 	/* Who has page tables of his own does not tell ours of a write. */
 	if (mm_has_notifiers(ksm_mm_of(km)))
@@ -289,6 +292,7 @@ static bool scan_mm(struct ksm_mm *km, struct ksm_budget *budget)
 
 		if (km->next == ULONG_MAX) {
 			km->next = 0;
+			km->noted = 0;
 			return true;
 		}
 		if (must_end())

@@ -44,6 +44,7 @@ struct ksm_chain;
  * @slot: hash by mm (M), place in the list of the living or of the dead (M)
  * @records: what is known of each page, by page number (R)
  * @next: address at which the running round goes on (P)
+ * @noted: up to this address the sieve was told of the pages in this round (P)
  * @users: how many batches work on the mm now; its exit waits for them (M)
  * @turn: the last round that came to it (M)
  * @items: items in the records (R)
@@ -58,6 +59,7 @@ struct ksm_mm {
 	struct mm_slot		slot;
 	struct xarray		records;
 	unsigned long		next;
+	unsigned long		noted;
 	unsigned int		users;
 	unsigned int		turn;
 	unsigned int		again;

@@ -158,7 +158,8 @@ void ksm_walk_pass_on(struct ksm_glance_run *run, unsigned int i)
  * @run: the run
  * @i: number of the first page to leave out; its reference, and those of all
  *     behind it, are dropped
- * @end: where to go on
+ * @end: where to go on; up to where the run ended, the sieve was told of pages that
+ *	 need not be read
  *
  * Context: Process context.
  */
@@ -170,5 +171,6 @@ void ksm_walk_cut(struct ksm_glance_run *run, unsigned int i, unsigned long end)
 		if (run->pages[rest].referenced)
 			put_page(run->pages[rest].page);
 	run->nr = i;
+	run->noted = max(run->noted, run->end);
 	run->end = end;
 }

@@ -207,6 +207,67 @@ static void what_no_PTE_knows_of_is_not_merged_by_its_old_hash(struct kunit *tes
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(6), 7));
 }
 
+static void smart_scan_does_not_put_off_a_reading_that_is_due(struct kunit *test)
+{
+	unsigned int i, k;
+
+	WRITE_ONCE(ksm_state.smart_scan, true);
+	WRITE_ONCE(ksm_state.reread_rounds, 3);
+	/* Until all are old. */
+	for (i = 0; i < 40; i++)
+		scan_round();
+	for (k = 0; k < 8; k++) {
+		write_behind(2, 10 + k);
+		for (i = 0; i < 3 && !atomic_long_read(&ksm_counts.fickle); i++)
+			scan_round();
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 1);
+		scan_round();
+		KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);
+	}
+}
+
+static void a_page_that_comes_back_as_another_is_no_KSM_page(struct kunit *test)
+{
+	struct ksm_item *item;
+	unsigned int i;
+
+	ksm_test_write(test, at.mm, page(1), 7);
+	ksm_test_write(test, at.mm, page(6), 7);
+	scan_round();
+	scan_round();
+	KUNIT_ASSERT_EQ(test, ksm_counts.sharing, 1);
+	item = ksm_record_item(ksm_record_load(ksm_mms_find(at.mm), page(1) >> PAGE_SHIFT));
+	KUNIT_ASSERT_NOT_NULL(test, item);
+	/* As if that one's node were of the page that is there now. */
+	ksm_test_write(test, at.mm, page(1), 8);
+	WRITE_ONCE(item->node->pfn, folio_pfn(ksm_test_folio_at(at.mm, page(1))));
+	scan_round();
+	KUNIT_EXPECT_EQ(test, recorded(1).pfn ? 1 : 0, 1);
+	/* A PTE that is clean does not hide it for ever. */
+	for (i = 0; i < 64; i++)
+		scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 1);
+}
+
+static void who_gave_way_in_the_tree_is_read_again(struct kunit *test)
+{
+	unsigned long a = page(1), b = page(6);
+
+	ksm_test_write(test, at.mm, a, 7);
+	ksm_test_write(test, at.mm, b, 7);
+	scan_round();
+	/* Held by somebody else: neither may merge. */
+	folio_get(ksm_test_folio_at(at.mm, a));
+	folio_get(ksm_test_folio_at(at.mm, b));
+	scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
+	KUNIT_EXPECT_EQ(test, scan_round(), 1);
+	folio_put(ksm_test_folio_at(at.mm, a));
+	folio_put(ksm_test_folio_at(at.mm, b));
+	scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+}
+
 #ifdef CONFIG_MMU_NOTIFIER
 static const struct mmu_notifier_ops no_ops;
 
@@ -304,7 +365,7 @@ static void a_page_that_is_always_written_to_is_seldom_cleaned(struct kunit *tes
 	KUNIT_EXPECT_LE(test, cleaned, 3 + 3);
 }
 
-static void soft_dirty_and_write_protection_stay(struct kunit *test)
+static void soft_dirty_and_accessed_bits_stay(struct kunit *test)
 {
 	bool soft = pte_soft_dirty(pte_mksoft_dirty(__pte(0)));
 
@@ -359,12 +420,15 @@ static struct kunit_case glance_cases[] = {
 	KUNIT_CASE(no_PTE_is_believed_with_reread_rounds_0),
 	KUNIT_CASE(what_no_PTE_knows_of_is_found_within_reread_rounds),
 	KUNIT_CASE(what_no_PTE_knows_of_is_not_merged_by_its_old_hash),
+	KUNIT_CASE(smart_scan_does_not_put_off_a_reading_that_is_due),
+	KUNIT_CASE(a_page_that_comes_back_as_another_is_no_KSM_page),
+	KUNIT_CASE(who_gave_way_in_the_tree_is_read_again),
 	KUNIT_CASE(no_PTE_is_believed_beside_other_page_tables),
 	KUNIT_CASE(what_a_PTE_knew_the_folio_knows),
 	KUNIT_CASE(who_writes_on_makes_the_PTE_dirty_again),
 	KUNIT_CASE(a_page_that_was_cleaned_but_not_read_is_read_next),
 	KUNIT_CASE(a_page_that_is_always_written_to_is_seldom_cleaned),
-	KUNIT_CASE(soft_dirty_and_write_protection_stay),
+	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),
 	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
 	{ }
 };
