@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What a swap-in maps: the page itself where it belongs, and a copy elsewhere. */
+#include <linux/err.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/poison.h>
+
+#include "../match.h"
+#include "../rmap.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Two equal pages of a registered mm. */
+static struct {
+	struct mm_struct	*mm;
+	unsigned long		a, b;
+} at;
+
+static int init(struct kunit *test)
+{
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.a = ksm_test_map_equal(test, at.mm, 2);
+	at.b = at.a + PAGE_SIZE;
+	return 0;
+}
+
+static struct folio *merge(struct kunit *test)
+{
+	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	return ksm_test_folio_at(at.mm, at.a);
+}
+
+/* Ask what to map for @folio. */
+static struct folio *swap_in(struct folio *folio, struct mm_struct *mm, unsigned long addr)
+{
+	struct folio *got;
+
+	folio_lock(folio);
+	mmap_read_lock(mm);
+	got = ksm_rmap_swapin(folio, vma_lookup(mm, addr), addr);
+	mmap_read_unlock(mm);
+	folio_unlock(folio);
+	return got;
+}
+
+static void expect_itself(struct kunit *test, struct folio *folio, struct mm_struct *mm,
+			  unsigned long addr)
+{
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, mm, addr), folio);
+}
+
+static void expect_copy(struct kunit *test, struct folio *folio, struct mm_struct *mm,
+			unsigned long addr)
+{
+	struct folio *got = swap_in(folio, mm, addr);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, got);
+	KUNIT_ASSERT_PTR_NE(test, got, folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(got));
+	KUNIT_EXPECT_TRUE(test, folio_test_uptodate(got));
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(got));
+	KUNIT_EXPECT_FALSE(test, folio_mapped(got));
+	KUNIT_EXPECT_NULL(test, got->mapping);
+	KUNIT_EXPECT_EQ(test, memcmp_pages(&got->page, &folio->page), 0);
+	folio_unlock(got);
+	folio_put(got);
+}
+
+static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	struct mm_struct *child = ksm_test_fork(test, at.mm);
+
+	expect_itself(test, folio, at.mm, at.a);
+	expect_itself(test, folio, at.mm, at.b);
+	expect_itself(test, folio, child, at.a);
+}
+
+static void P83_elsewhere_a_ksm_page_is_copied(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+	unsigned long elsewhere = ksm_test_map(test, at.mm, 1);
+
+	expect_copy(test, folio, at.mm, elsewhere);
+}
+
+static void P83_where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	mmap_write_lock(at.mm);
+	vm_flags_clear(vma_lookup(at.mm, at.a), VM_MERGEABLE);
+	mmap_write_unlock(at.mm);
+	expect_copy(test, folio, at.mm, at.a);
+}
+
+static void P27_while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
+{
+	struct folio *folio = merge(test);
+
+	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
+	expect_copy(test, folio, at.mm, at.a);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+}
+
+static void P61_an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	struct mm_struct *child = ksm_test_fork(test, at.mm), *other = ksm_test_mm(test);
+	unsigned long elsewhere = ksm_test_map(test, other, 1);
+
+	ksm_test_write(test, other, elsewhere, 2);
+	expect_itself(test, folio, at.mm, at.a);
+	expect_itself(test, folio, child, at.a);
+	/* Else it was a KSM page when it went out: another offset, another anon_vma. */
+	expect_copy(test, folio, at.mm, at.b);
+	expect_copy(test, folio, other, elsewhere);
+}
+
+static void P63_a_page_that_was_not_read_in_is_not_copied(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+
+	/* The fault sees the error in the page itself. */
+	folio_clear_uptodate(folio);
+	expect_itself(test, folio, at.mm, at.b);
+	folio_mark_uptodate(folio);
+}
+
+static void P65_a_poisoned_page_is_not_copied(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+
+	ksm_test_poison(test, folio);
+	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, at.mm, at.b), ERR_PTR(-EHWPOISON));
+}
+
+static void P67_a_large_folio_is_left_alone(struct kunit *test)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL, 1);
+
+	KUNIT_ASSERT_NOT_NULL(test, folio);
+	/* Were it small, it would be copied: it is not of this place. */
+	folio->mapping = ksm_test_folio_at(at.mm, at.a)->mapping;
+	folio->index = ULONG_MAX;
+	folio_mark_uptodate(folio);
+	expect_itself(test, folio, at.mm, at.a);
+	folio->mapping = NULL;
+	folio_put(folio);
+}
+
+static struct kunit_case swapin_cases[] = {
+	KUNIT_CASE(a_ksm_page_returns_to_where_it_was_merged),
+	KUNIT_CASE(P83_elsewhere_a_ksm_page_is_copied),
+	KUNIT_CASE(P83_where_merging_has_ended_a_ksm_page_is_copied),
+	KUNIT_CASE(P27_while_all_is_unmerged_a_ksm_page_is_copied),
+	KUNIT_CASE(P61_an_ordinary_page_returns_to_its_place_alone),
+	KUNIT_CASE(P63_a_page_that_was_not_read_in_is_not_copied),
+	KUNIT_CASE(P65_a_poisoned_page_is_not_copied),
+	KUNIT_CASE(P67_a_large_folio_is_left_alone),
+	{ }
+};
+
+static struct kunit_suite swapin_suite = {
+	.name = "ksm_swapin",
+	.init = init,
+	.test_cases = swapin_cases,
+};
+
+kunit_test_suite(swapin_suite);
