@@ -54,11 +54,8 @@ static void expect_itself(struct kunit *test, struct folio *folio, struct mm_str
 	KUNIT_EXPECT_PTR_EQ(test, swap_in(folio, mm, addr), folio);
 }
 
-static void expect_copy(struct kunit *test, struct folio *folio, struct mm_struct *mm,
-			unsigned long addr)
+static void expect_copied(struct kunit *test, struct folio *folio, struct folio *got)
 {
-	struct folio *got = swap_in(folio, mm, addr);
-
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, got);
 	KUNIT_ASSERT_PTR_NE(test, got, folio);
 	KUNIT_EXPECT_TRUE(test, folio_test_locked(got));
@@ -69,6 +66,12 @@ static void expect_copy(struct kunit *test, struct folio *folio, struct mm_struc
 	KUNIT_EXPECT_EQ(test, memcmp_pages(&got->page, &folio->page), 0);
 	folio_unlock(got);
 	folio_put(got);
+}
+
+static void expect_copy(struct kunit *test, struct folio *folio, struct mm_struct *mm,
+			unsigned long addr)
+{
+	expect_copied(test, folio, swap_in(folio, mm, addr));
 }
 
 static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
@@ -112,14 +115,38 @@ static void P61_an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 	struct mm_struct *child = ksm_test_fork(test, at.mm), *other = ksm_test_mm(test);
-	unsigned long elsewhere = ksm_test_map(test, other, 1);
+	unsigned long elsewhere = ksm_test_map(test, other, 2);
 
 	ksm_test_write(test, other, elsewhere, 2);
 	expect_itself(test, folio, at.mm, at.a);
 	expect_itself(test, folio, child, at.a);
 	/* Else it was a KSM page when it went out: another offset, another anon_vma. */
 	expect_copy(test, folio, at.mm, at.b);
+	KUNIT_ASSERT_EQ(test, elsewhere, at.a);
 	expect_copy(test, folio, other, elsewhere);
+}
+
+static void P62_a_copy_is_charged(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a), *got;
+
+	if (mem_cgroup_disabled())
+		kunit_skip(test, "needs memory control groups");
+	got = swap_in(folio, at.mm, at.b);
+	KUNIT_EXPECT_NOT_NULL(test, folio_memcg(got));
+	expect_copied(test, folio, got);
+}
+
+/* Whoever follows such a pointer faults. */
+static void P64_an_anon_vma_that_has_gone_is_not_followed(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a), *got;
+	void *mapping = folio->mapping;
+
+	folio->mapping = (void *)LIST_POISON1 + PAGE_MAPPING_ANON;
+	got = swap_in(folio, at.mm, at.a);
+	folio->mapping = mapping;
+	expect_copied(test, folio, got);
 }
 
 static void P63_a_page_that_was_not_read_in_is_not_copied(struct kunit *test)
@@ -160,6 +187,8 @@ static struct kunit_case swapin_cases[] = {
 	KUNIT_CASE(P83_where_merging_has_ended_a_ksm_page_is_copied),
 	KUNIT_CASE(P27_while_all_is_unmerged_a_ksm_page_is_copied),
 	KUNIT_CASE(P61_an_ordinary_page_returns_to_its_place_alone),
+	KUNIT_CASE(P62_a_copy_is_charged),
+	KUNIT_CASE(P64_an_anon_vma_that_has_gone_is_not_followed),
 	KUNIT_CASE(P63_a_page_that_was_not_read_in_is_not_copied),
 	KUNIT_CASE(P65_a_poisoned_page_is_not_copied),
 	KUNIT_CASE(P67_a_large_folio_is_left_alone),
