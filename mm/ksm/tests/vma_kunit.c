@@ -83,7 +83,9 @@ static struct file *make_file(struct kunit *test, unsigned int inode_flags)
 	KUNIT_ASSERT_NOT_NULL(test, inode);
 	KUNIT_ASSERT_NOT_NULL(test, file);
 	inode->i_flags = inode_flags;
+	inode->i_data.host = inode;
 	file->f_inode = inode;
+	file->f_mapping = &inode->i_data;
 	return file;
 }
 
