@@ -210,6 +210,8 @@ static void P80_advisor_max_cpu_is_a_percentage(void)
 	check_range(row);
 	ksm_row_refuses(row, "1000", 4, EINVAL);
 	ksm_row_refuses(row, "4294967296", 10, EINVAL);
+	/* With its upper half cut off it would be 1. */
+	ksm_row_refuses(row, "4294967297", 10, EINVAL);
 	ksm_row_refuses(row, "70%", 3, EINVAL);
 	ksm_files_end();
 }
