@@ -23,6 +23,7 @@ static const struct ksm_row rows[] = {
 	{ "max_page_sharing", { "2", "1024" }, KSM_NUMBER, 2, INT_MAX, INT_MAX, ERANGE },
 	{ "use_zero_pages", { "1", "0" }, KSM_SWITCH },
 	{ "smart_scan", { "1", "0" }, KSM_SWITCH },
+	{ "reread_rounds", { "4294967295", "3" }, KSM_NUMBER, 0, UINT_MAX, UINT_MAX, EINVAL },
 	{ "stable_node_chains_prune_millisecs", { "4294967295", "2000" }, KSM_NUMBER,
 	  0, UINT_MAX, UINT_MAX, EINVAL },
 	{ "max_kernel_pages", { "5", "4000000000" }, KSM_NUMBER, 0, ULONG_MAX, ULONG_MAX, EINVAL },
