@@ -20,7 +20,7 @@
  *	                                 |
  *	                                 | a twin
  *	                                 v
- *	   lock, freeze, compare, link the item, change the PTE  (merge.c)
+ *	lock, empty the PTE, compare, link the item, set the PTE  (merge.c)
  *	                                 |
  *	                                 v
  *	            a node, found by its content; items, by which reclaim,
@@ -28,7 +28,7 @@
  *
  * Hashes, and everything remembered, are hints: they can cost a merge, and can
  * never make one. That two pages are equal is decided by comparing them while
- * both are write-protected and locked.
+ * both are locked and nobody can write to either.
  *
  *
  *		What is kept of a page

@@ -4,8 +4,8 @@
  * to some or exited, those that few map are left for a fuller one.
  *
  * A KSM page never changes, and a chain is of equal ones. The mapping moves all
- * the same as in any merge: frozen, compared while both are locked, linked before
- * the PTE changes.
+ * the same as in any merge: compared while both are locked and the PTE is empty,
+ * linked before the new PTE stands.
  *
  * Owns nothing. Does not know which page is better: the chain does.
  *
@@ -35,17 +35,9 @@ static int move_locked(struct ksm_offer *offer, struct ksm_item *fresh,
 	if (ksm_node_of(folio) != offer->item->node || ksm_node_of(keep) != node ||
 	    folio_test_hwpoison(keep) || !ksm_node_has_room(node, keep))
 		return -EAGAIN;
-	err = ksm_merge_freeze_equal(offer, keep);
+	err = ksm_merge_join(offer, fresh, node, keep);
 	if (err)
 		return err;
-
-	ksm_node_link(node, fresh, offer->vma->anon_vma,
-		      linear_page_index(offer->vma, offer->addr));
-	err = ksm_merge_replace(offer, &keep->page);
-	if (err) {
-		ksm_node_unlink(fresh, NULL);
-		return err;
-	}
 	/* Takes the place of the old one, so it cannot fail. */
 	ksm_record_store(offer->owner, fresh->index, fresh);
 	if (ksm_node_unlink(offer->item, folio))

@@ -3,9 +3,10 @@
  * What to do with one page: find it a twin, and merge the two.
  *
  * Locks both folios, the one that is replaced first, the other only if it can
- * be had at once; freezes; compares, and only this comparison decides; links
- * the item; changes the PTE. The kept page stays locked until the PTE stands,
- * so migration cannot slip in between.
+ * be had at once; sees that they are still what was found; has the one mapped in
+ * place of the other, for which they are compared, and only this comparison
+ * decides. The kept page stays locked until the PTE stands, so migration cannot
+ * slip in between.
  *
  * Owns nothing. Does not know how pages are found or how often they are read.
  *
@@ -33,36 +34,14 @@
 /* ------------------------------------------------------------------------ */
 /* Merging.                                                                 */
 
-static pgoff_t offset_of(const struct ksm_offer *offer)
-{
-	return linear_page_index(offer->vma, offer->addr);
-}
-
-/* Map @keep, of which @node is the node, for the frozen page of @offer. */
-static int join_frozen(struct ksm_offer *offer, struct ksm_node *node,
-		       struct page *keep)
-{
-	int err;
-
-	ksm_node_link(node, offer->item, offer->vma->anon_vma, offset_of(offer));
-	err = ksm_merge_replace(offer, keep);
-	/* An orphan now: the records still hold it, and their owner drops it. */
-	if (err)
-		ksm_node_unlink(offer->item, NULL);
-	return err;
-}
-
 static int join_locked(struct ksm_offer *offer, struct ksm_node *node,
 		       struct folio *keep)
 {
-	int err;
-
 	/* Since the search it may have moved, failed, or been forked. */
 	if (ksm_node_of(keep) != node || folio_test_hwpoison(keep) ||
 	    !ksm_node_has_room(node, keep))
 		return -EAGAIN;
-	err = ksm_merge_freeze_equal(offer, keep);
-	return err ?: join_frozen(offer, node, &keep->page);
+	return ksm_merge_join(offer, offer->item, node, keep);
 }
 
 /* Merge the page of @offer into the KSM page @keep. */
@@ -109,7 +88,7 @@ static int promote(struct ksm_offer *offer, struct ksm_node *node)
 
 /*
  * Both folios are locked. That of @a becomes the KSM page, and the node is used up
- * then, even if that of @b is not merged.
+ * then, even if that of @b is not merged, as it has changed since it was found.
  */
 static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 		       struct ksm_node **nodep)
@@ -122,14 +101,12 @@ static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 	/* It may have been forked since it was chosen. */
 	if (!ksm_node_has_room(node, page_folio(a->page)))
 		return -EAGAIN;
+	/* No KSM page is made for one that cannot join it. */
+	if (ksm_merge_is_held(b))
+		return -EAGAIN;
 	err = ksm_merge_freeze(a);
 	if (err)
 		return err;
-	err = ksm_merge_freeze(b);
-	if (err)
-		return err;
-	if (ksm_page_compare(a->page, b->page))
-		return -EAGAIN;
 
 	ksm_unstable_remove(a->item);
 	err = promote(a, node);
@@ -137,7 +114,7 @@ static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 		return err;
 	*nodep = NULL;
 	ksm_unstable_remove(b->item);
-	return join_frozen(b, node, a->page);
+	return ksm_merge_join(b, b->item, node, page_folio(a->page));
 }
 
 /* Make a KSM page of the page of @a, and merge that of @b into it. */
@@ -208,10 +185,7 @@ static int merge_zero(struct ksm_offer *offer)
 
 	ksm_merge_begin(offer, &range);
 	if (folio_trylock(folio)) {
-		err = folio_test_ksm(folio) ? -EAGAIN : ksm_merge_freeze(offer);
-		if (!err && ksm_page_compare(offer->page, ZERO_PAGE(offer->addr)))
-			err = -EAGAIN;
-		if (!err)
+		if (!folio_test_ksm(folio))
 			err = ksm_merge_zero(offer);
 		folio_unlock(folio);
 	}
@@ -333,8 +307,7 @@ static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 		if (match == KSM_MATCH_FAILED)
 			give_way(twin.item);
 		ksm_unstable_release(offer, &twin);
-		/* An orphan keeps the key that it had in its node: no tree for it. */
-	} while (match == KSM_MATCH_FAILED && offer->item->kind == KSM_ITEM_CANDIDATE && --tries);
+	} while (match == KSM_MATCH_FAILED && --tries);
 	return match;
 }
 
@@ -392,7 +365,7 @@ void ksm_match_adopt(struct ksm_offer *offer)
 		node = ksm_node_of(folio);
 		if (node)
 			ksm_node_link(node, offer->item, offer->vma->anon_vma,
-				      offset_of(offer));
+				      linear_page_index(offer->vma, offer->addr));
 		folio_unlock(folio);
 	}
 }

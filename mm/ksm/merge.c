@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a merge does to page tables: freeze a page, replace a page, split a huge
- * page. Each does all of it or nothing. A page that was frozen for a merge which
- * then fails stays so; the next write takes it back.
+ * What a merge does to page tables: freeze a page that is to be kept, replace a
+ * page by an equal one, split a huge page. Each does all of it or nothing.
+ *
+ * A page is replaced under one hold of the PTL, for as long as its PTE is empty:
+ * nobody can get at it then, so what it holds can be compared, and a PTE of the
+ * other page be set, or exactly the old one again. Who wants to write meanwhile
+ * waits at the PTL, for as long as it takes to compare one page; therefore it is
+ * one PTE at a time. All of it is done without sleeping.
  *
  * Frozen means: mapped read-only, clean, not exclusive, and nobody holds a
  * reference by which it could be written. While its folio lock is held, too, a
  * write fault cannot take the page for its own, so the content stands still.
+ * Should the merge fail for which it was frozen, the next write takes it back.
  *
- * Does not know what pages are equal, nor who keeps account of them.
+ * Does not know how pages are found that may be equal.
  *
- * Floor 3: knows pages and counters.
+ * Floor 3: knows pages, nodes and counters.
  */
 #include <linux/highmem.h>
 #include <linux/mm.h>
@@ -21,6 +27,7 @@
 
 #include "../internal.h"
 #include "merge.h"
+#include "node.h"
 #include "page.h"
 #include "state.h"
 
@@ -75,187 +82,230 @@ static bool nobody_else_holds(struct folio *folio)
 }
 
 /**
- * ksm_merge_freeze() - write-protect a page, if nobody can get around that
- * @offer: the page; its @frozen is set
+ * ksm_merge_is_held() - would a merge fail because somebody uses the page?
+ * @offer: the page
  *
- * The PTE is cleared and flushed before anything is counted: after that, a
- * lockless pin either shows in the reference count or has seen the PTE change.
- * It is flushed even if it looks read-only already, for another CPU may have
- * made it so and not have flushed yet.
+ * Context: The caller holds a reference on the page's small folio. A hint: only
+ *	    who has emptied the PTE knows.
+ * Return: true if it would now.
+ */
+bool ksm_merge_is_held(const struct ksm_offer *offer)
+{
+	return !nobody_else_holds(page_folio(offer->page));
+}
+
+/* ------------------------------------------------------------------------ */
+/* An empty PTE.                                                            */
+
+/* The PTE of an offer, emptied: what was there, and the lock that is held. */
+struct gap {
+	pte_t		*ptep;
+	pte_t		old;
+	spinlock_t	*ptl;	/* of the page table */
+};
+
+/* Let @pte stand where the gap is. */
+static void close_gap(const struct ksm_offer *offer, struct gap *gap, pte_t pte)
+{
+	set_pte_at(offer->vma->vm_mm, offer->addr, gap->ptep, pte);
+	pte_unmap_unlock(gap->ptep, gap->ptl);
+}
+
+/*
+ * Empty the PTE of the page, if nobody can get around that.
+ *
+ * It is cleared and flushed before anything is counted: after that, a lockless
+ * pin either shows in the reference count or has seen the PTE change. It is
+ * flushed even if it looks read-only already, for another CPU may have made it
+ * so and not have flushed yet.
+ */
+static int open_gap(struct ksm_offer *offer, struct gap *gap)
+{
+	struct folio *folio = page_folio(offer->page);
+	struct vm_area_struct *vma = offer->vma;
+	pte_t old;
+
+	mmap_assert_locked(vma->vm_mm);
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio) || folio_test_large(folio), folio);
+
+	gap->ptep = ksm_page_map(vma->vm_mm, offer->addr, &gap->ptl);
+	if (!gap->ptep)
+		return -EAGAIN;
+	old = ptep_get(gap->ptep);
+	if (!pte_present(old) || pte_pfn(old) != page_to_pfn(offer->page)) {
+		pte_unmap_unlock(gap->ptep, gap->ptl);
+		return -EAGAIN;
+	}
+
+	flush_cache_page(vma, offer->addr, pte_pfn(old));
+	gap->old = ptep_clear_flush(vma, offer->addr, gap->ptep);
+	/* What is compared from now on must not come from another alias' cache. */
+	flush_anon_page(vma, offer->page, offer->addr);
+	flush_dcache_page(offer->page);
+	if (nobody_else_holds(folio))
+		return 0;
+	close_gap(offer, gap, gap->old);
+	return -EAGAIN;
+}
+
+/*
+ * Take from the page what its PTE alone knew: that it is exclusive, and dirty.
+ * False if it is pinned.
+ */
+static bool strip(struct ksm_offer *offer, const struct gap *gap)
+{
+	struct folio *folio = page_folio(offer->page);
+
+	if (PageAnonExclusive(offer->page) &&
+	    folio_try_share_anon_rmap_pte(folio, offer->page))
+		return false;
+	/* The page is dirty even if only this PTE knows: reclaim must not drop it. */
+	if (pte_dirty(gap->old))
+		folio_mark_dirty(folio);
+	return true;
+}
+
+/* ------------------------------------------------------------------------ */
+/* The page that is kept.                                                   */
+
+/**
+ * ksm_merge_freeze() - write-protect a page, if nobody can get around that
+ * @offer: the page
  *
  * Context: Process context. The caller holds the mmap lock for read, the lock
  *	    of the page's small folio and one reference on it, and is inside a
  *	    bracket of ksm_merge_begin().
- * Return: 0; -EAGAIN when the page is not there any more, or in use.
+ * Return: 0; -EAGAIN when the page is not there any more, or in use: then its
+ *	   PTE is what it was.
  */
 int ksm_merge_freeze(struct ksm_offer *offer)
 {
-	struct folio *folio = page_folio(offer->page);
-	struct vm_area_struct *vma = offer->vma;
-	struct mm_struct *mm = vma->vm_mm;
-	pte_t *ptep, old, new;
-	spinlock_t *ptl;	/* of the page table */
-	int err = -EAGAIN;
+	struct gap gap;
+	int err = open_gap(offer, &gap);
 
-	mmap_assert_locked(mm);
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio) || folio_test_large(folio), folio);
-
-	ptep = ksm_page_map(mm, offer->addr, &ptl);
-	if (!ptep)
+	if (err)
+		return err;
+	if (!strip(offer, &gap)) {
+		close_gap(offer, &gap, gap.old);
 		return -EAGAIN;
-	old = ptep_get(ptep);
-	if (!pte_present(old) || pte_pfn(old) != page_to_pfn(offer->page))
-		goto unlock;
+	}
+	close_gap(offer, &gap, pte_mkclean(pte_wrprotect(gap.old)));
+	return 0;
+}
 
-	flush_cache_page(vma, offer->addr, pte_pfn(old));
-	old = ptep_clear_flush(vma, offer->addr, ptep);
-	new = old;
-	/* What is compared from now on must not come from another alias' cache. */
-	flush_anon_page(vma, offer->page, offer->addr);
-	flush_dcache_page(offer->page);
-	if (!nobody_else_holds(folio))
-		goto restore;
-	if (PageAnonExclusive(offer->page) &&
-	    folio_try_share_anon_rmap_pte(folio, offer->page))
-		goto restore;
+/* ------------------------------------------------------------------------ */
+/* The page that gives way.                                                 */
 
-	/* The page is dirty even if only this PTE knows: reclaim must not drop it. */
-	if (pte_dirty(old))
-		folio_mark_dirty(folio);
-	new = pte_mkclean(pte_wrprotect(old));
-	err = 0;
-restore:
-	set_pte_at(mm, offer->addr, ptep, new);
-	/* As it stands: some architectures keep bits of their own in it. */
-	offer->frozen = ptep_get(ptep);
-unlock:
-	pte_unmap_unlock(ptep, ptl);
-	return err;
+/*
+ * Empty the PTE of a page that gives way to @keep, if the two are equal. This
+ * comparison is the one that decides.
+ */
+static int open_equal(struct ksm_offer *offer, struct page *keep, struct gap *gap)
+{
+	int err = open_gap(offer, gap);
+
+	if (err)
+		return err;
+	if (!ksm_page_compare(offer->page, keep) && strip(offer, gap))
+		return 0;
+	close_gap(offer, gap, gap->old);
+	return -EAGAIN;
+}
+
+/* @pte, with what is to be kept of @old, in whose place it comes. */
+static pte_t make_pte(pte_t pte, pte_t old)
+{
+	pte = pte_wrprotect(pte);
+	/* What is recorded of the address outlives the page behind it. */
+	pte = pte_soft_dirty(old) ? pte_mksoft_dirty(pte) : pte_clear_soft_dirty(pte);
+	if (pte_uffd_wp(old))
+		pte = pte_mkuffd_wp(pte);
+	if (!pte_young(old))
+		pte = pte_mkold(pte);
+	return pte;
+}
+
+/* Let @pte stand where the page of @offer was mapped, which loses that mapping. */
+static void fill_gap(struct ksm_offer *offer, struct gap *gap, pte_t pte)
+{
+	struct folio *folio = page_folio(offer->page);
+
+	set_pte_at(offer->vma->vm_mm, offer->addr, gap->ptep, make_pte(pte, gap->old));
+
+	folio_remove_rmap_pte(folio, offer->page, offer->vma);
+	/* Nobody will fault it in from there any more. */
+	if (!folio_mapped(folio))
+		folio_free_swap(folio);
+	folio_put(folio);
+	pte_unmap_unlock(gap->ptep, gap->ptl);
 }
 
 /**
- * ksm_merge_freeze_equal() - freeze a page that gives way to a KSM page
- * @offer: the page; its @frozen is set
+ * ksm_merge_join() - map a KSM page in place of a page, if the two are equal
+ * @offer: the page; it loses the mapping, not the caller's reference
+ * @item: the item of the mapping, in no tree; linked before the PTE stands
+ * @node: the node of the KSM page
  * @keep: the KSM page
  *
- * This comparison is the one that decides.
- *
- * Context: As for ksm_merge_freeze(). The caller holds @keep's lock as well.
+ * Context: Process context. The caller holds the mmap lock for read, the locks
+ *	    of both folios, one reference on @offer's small folio, and is inside
+ *	    a bracket of ksm_merge_begin().
  * Return: 0; -EAGAIN when the page is not there any more, in use, or not equal:
- *	   then it may be frozen all the same, and the next write takes it back.
+ *	   then its PTE is what it was, and @item is not linked.
  */
-int ksm_merge_freeze_equal(struct ksm_offer *offer, struct folio *keep)
+int ksm_merge_join(struct ksm_offer *offer, struct ksm_item *item,
+		   struct ksm_node *node, struct folio *keep)
 {
+	struct vm_area_struct *vma = offer->vma;
+	struct page *page = &keep->page;
+	struct gap gap;
 	int err;
 
-	VM_WARN_ON_FOLIO(!folio_test_locked(keep), keep);
+	VM_WARN_ON_FOLIO(!folio_test_locked(keep) || ksm_node_of(keep) != node, keep);
 
-	err = ksm_merge_freeze(offer);
+	err = open_equal(offer, page, &gap);
 	if (err)
 		return err;
-	if (ksm_page_compare(offer->page, &keep->page))
-		return -EAGAIN;
 	/*
 	 * While it had a single mapping, MADV_FREE may have cleaned it, and
 	 * reclaim would throw it away. Now others rely on it.
 	 */
 	if (!folio_test_swapcache(keep))
 		folio_mark_dirty(keep);
-	return 0;
-}
-
-/* @pte, with what is to be kept of the frozen PTE that it replaces. */
-static pte_t make_pte(const struct ksm_offer *offer, pte_t pte)
-{
-	pte = pte_wrprotect(pte);
-	/* What is recorded of the address outlives the page behind it. */
-	pte = pte_soft_dirty(offer->frozen) ? pte_mksoft_dirty(pte) :
-					      pte_clear_soft_dirty(pte);
-	if (pte_uffd_wp(offer->frozen))
-		pte = pte_mkuffd_wp(pte);
-	if (!pte_young(offer->frozen))
-		pte = pte_mkold(pte);
-	return pte;
-}
-
-/*
- * Put @pte in place of the frozen PTE: of @keep, or of the zero page if that is
- * NULL.
- */
-static int replace(struct ksm_offer *offer, struct page *keep, pte_t pte)
-{
-	struct folio *folio = page_folio(offer->page);
-	struct vm_area_struct *vma = offer->vma;
-	struct mm_struct *mm = vma->vm_mm;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
-
-	mmap_assert_locked(mm);
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
-
-	ptep = ksm_page_map(mm, offer->addr, &ptl);
-	if (!ptep)
-		return -EAGAIN;
-	if (!pte_same(ptep_get(ptep), offer->frozen)) {
-		pte_unmap_unlock(ptep, ptl);
-		return -EAGAIN;
-	}
-
-	if (keep) {
-		get_page(keep);
-		folio_add_anon_rmap_pte(page_folio(keep), keep, vma, offer->addr, RMAP_NONE);
-	} else {
-		dec_mm_counter(mm, MM_ANONPAGES);
-		ksm_state_count_zero(mm, 1);
-	}
-	flush_cache_page(vma, offer->addr, pte_pfn(offer->frozen));
-	ptep_clear_flush(vma, offer->addr, ptep);
-	set_pte_at(mm, offer->addr, ptep, make_pte(offer, pte));
-
-	folio_remove_rmap_pte(folio, offer->page, vma);
-	/* Nobody will fault it in from there any more. */
-	if (!folio_mapped(folio))
-		folio_free_swap(folio);
-	folio_put(folio);
-	pte_unmap_unlock(ptep, ptl);
+	ksm_node_link(node, item, vma->anon_vma, linear_page_index(vma, offer->addr));
+	folio_get(keep);
+	folio_add_anon_rmap_pte(keep, page, vma, offer->addr, RMAP_NONE);
+	fill_gap(offer, &gap, mk_pte(page, vma->vm_page_prot));
 	return 0;
 }
 
 /**
- * ksm_merge_replace() - map a KSM page where a frozen page is mapped
- * @offer: the frozen page; it loses the mapping, not the caller's reference
- * @keep: the KSM page, of equal content
- *
- * Context: Process context. The caller holds the mmap lock for read and the
- *	    locks of both folios, is inside the bracket, has linked the item, and
- *	    has compared the contents since the page was frozen.
- * Return: 0; -EAGAIN when the PTE has changed since.
- */
-int ksm_merge_replace(struct ksm_offer *offer, struct page *keep)
-{
-	struct folio *kept = page_folio(keep);
-
-	VM_WARN_ON_FOLIO(!folio_test_locked(kept) || !folio_test_ksm(kept), kept);
-
-	return replace(offer, keep, mk_pte(keep, offer->vma->vm_page_prot));
-}
-
-/**
- * ksm_merge_zero() - map the zero page where a frozen page is mapped
- * @offer: the frozen page, all zeros; it loses the mapping, not the caller's
- *	   reference
+ * ksm_merge_zero() - map the zero page in place of a page that is all zeros
+ * @offer: the page; it loses the mapping, not the caller's reference
  *
  * The PTE is dirty, by which it is known as ours: see is_ksm_zero_pte().
  *
- * Context: As for ksm_merge_replace(), but for the KSM page.
- * Return: 0; -EAGAIN when the PTE has changed since.
+ * Context: As for ksm_merge_join(), but for the KSM page.
+ * Return: 0; -EAGAIN when the page is not there any more, in use, or not all
+ *	   zeros: then its PTE is what it was.
  */
 int ksm_merge_zero(struct ksm_offer *offer)
 {
 	pte_t pte = pfn_pte(my_zero_pfn(offer->addr), offer->vma->vm_page_prot);
+	struct mm_struct *mm = offer->vma->vm_mm;
+	struct gap gap;
+	int err;
 
-	return replace(offer, NULL, pte_mkdirty(pte_mkspecial(pte)));
+	err = open_equal(offer, ZERO_PAGE(offer->addr), &gap);
+	if (err)
+		return err;
+	dec_mm_counter(mm, MM_ANONPAGES);
+	ksm_state_count_zero(mm, 1);
+	fill_gap(offer, &gap, pte_mkdirty(pte_mkspecial(pte)));
+	return 0;
 }
+
+/* ------------------------------------------------------------------------ */
 
 /**
  * ksm_merge_split() - make small pages of the large folio around a page

@@ -214,7 +214,6 @@ struct ksm_chain {
  * @addr: the address it is mapped at
  * @page: the page; the caller holds one reference on its folio
  * @item: its item, in @owner's records
- * @frozen: the PTE that write protection left
  */
 struct ksm_offer {
 	struct ksm_mm		*owner;
@@ -222,7 +221,6 @@ struct ksm_offer {
 	unsigned long		addr;
 	struct page		*page;
 	struct ksm_item		*item;
-	pte_t			frozen;
 };
 
 /**

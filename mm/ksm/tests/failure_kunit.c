@@ -94,19 +94,22 @@ static int equal_at_first_sight(struct page *a, struct page *b, int order)
 	return at.compared++ ? order : 0;
 }
 
-static void P13_what_frozen_pages_hold_decides(struct kunit *test)
+static void P13_what_pages_hold_that_nobody_can_write_to_decides(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.b);
+	pte_t before = ksm_test_pte_at(at.mm, at.a);
 
 	/* As if it was written to after it was found: the hash is not asked again. */
 	KUNIT_ASSERT_TRUE(test, ksm_test_collide(&folio->page, 0));
 	ksm_test_on_compare(test, equal_at_first_sight);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_WAITING);
+	/* It was made a KSM page before the other was looked at, and is one alone now. */
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_MERGED);
 	KUNIT_EXPECT_EQ(test, at.compared, 2);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.b), folio);
-	KUNIT_EXPECT_FALSE(test, folio_test_ksm(folio));
-	expect_counts(test, 0, 0, 0);
+	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 1);
+	expect_counts(test, 1, 0, 1);
+	KUNIT_EXPECT_EQ(test, pte_val(ksm_test_pte_at(at.mm, at.a)), pte_val(before));
 	expect_ordinary(test, at.a, 1);
 }
 
@@ -114,10 +117,12 @@ static void P13_who_joins_is_compared_once_more(struct kunit *test)
 {
 	struct folio *keep = merge(test, equal_at_first_sight);
 	struct folio *folio = ksm_test_folio_at(at.mm, at.c);
+	pte_t before = ksm_test_pte_at(at.mm, at.c);
 
 	KUNIT_ASSERT_TRUE(test, ksm_test_collide(&folio->page, 0));
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
 	KUNIT_EXPECT_EQ(test, at.compared, 2);
+	KUNIT_EXPECT_EQ(test, pte_val(ksm_test_pte_at(at.mm, at.c)), pte_val(before));
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.c), folio);
 	ksm_test_write(test, at.mm, at.c, 1);
 	expect_not_joined(test, keep);
@@ -152,10 +157,10 @@ static void P15_equal_bytes_of_a_ksm_page_are_not_all(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Something comes between.                                                 */
 
-/* When the two are frozen, somebody else makes a KSM page of that content. */
+/* When the two have found each other, somebody else makes a KSM page of that content. */
 static int keep_another(struct page *a, struct page *b, int order)
 {
-	if (at.compared++ == 1 && folio_trylock(at.other)) {
+	if (!at.compared++ && folio_trylock(at.other)) {
 		at.compared += 2 * !!ksm_stable_insert(at.node, at.other);
 		folio_unlock(at.other);
 	}
@@ -171,9 +176,9 @@ static void P10_no_error_leaves_a_ksm_page_outside_the_tree(struct kunit *test)
 	at.node->hash = ksm_page_hash(&at.other->page);
 	ksm_test_on_compare(test, keep_another);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
-	/* One look at the candidate, one at it frozen, one in the tree: twins. */
+	/* One look at the candidate, one in the tree: twins. */
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, at.compared, 3);
+	KUNIT_EXPECT_EQ(test, at.compared, 2);
 	KUNIT_ASSERT_PTR_EQ(test, ksm_node_of(at.other), at.node);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(at.other), 1);
 	expect_counts(test, 0, 0, 1);
@@ -181,34 +186,22 @@ static void P10_no_error_leaves_a_ksm_page_outside_the_tree(struct kunit *test)
 	expect_ordinary(test, at.b, 1);
 }
 
-/* The PTE at c changes after it was frozen. */
-static int change_pte(struct page *a, struct page *b, int order)
+static int differs_at_second_sight(struct page *a, struct page *b, int order)
 {
-	pte_t pte;
-
-	if (at.compared++ == 1) {
-		pte = ksm_test_set_pte(at.mm, at.c, __pte(0));
-		ksm_test_set_pte(at.mm, at.c, pte_young(pte) ? pte_mkold(pte) : pte_mkyoung(pte));
-	}
-	return order;
+	return at.compared++ == 1 ? 1 : order;
 }
 
-static void P50_who_is_not_mapped_after_all_is_unlinked(struct kunit *test)
+static void P50_who_is_not_mapped_after_all_is_not_linked(struct kunit *test)
 {
-	struct folio *keep = merge(test, change_pte);
-	struct ksm_mm *km;
+	struct folio *keep = merge(test, differs_at_second_sight);
 
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
 	KUNIT_EXPECT_EQ(test, at.compared, 2);
 	KUNIT_ASSERT_NOT_NULL(test, item_at(at.c));
-	KUNIT_EXPECT_EQ(test, item_at(at.c)->kind, KSM_ITEM_ORPHAN);
-	KUNIT_EXPECT_NULL(test, item_at(at.c)->node);
+	KUNIT_EXPECT_EQ(test, item_at(at.c)->kind, KSM_ITEM_CANDIDATE);
+	KUNIT_EXPECT_EQ(test, item_at(at.c)->round, 0);
 	expect_not_joined(test, keep);
 
-	/* The scan drops it, and it can be merged then. */
-	km = ksm_test_lock(at.mm);
-	KUNIT_EXPECT_TRUE(test, ksm_forget_page(km, at.c >> PAGE_SHIFT, KSM_FORGET_CHANGED));
-	ksm_test_unlock(at.mm);
 	ksm_test_write(test, at.mm, at.c, 1);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_MERGED);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.c), keep);
@@ -306,12 +299,12 @@ static void P47_a_stale_node_does_not_hide_the_twin_behind_it(struct kunit *test
 }
 
 static struct kunit_case failure_cases[] = {
-	KUNIT_CASE(P13_what_frozen_pages_hold_decides),
+	KUNIT_CASE(P13_what_pages_hold_that_nobody_can_write_to_decides),
 	KUNIT_CASE(P13_who_joins_is_compared_once_more),
 	KUNIT_CASE(P15_equal_bytes_are_not_all),
 	KUNIT_CASE(P15_equal_bytes_of_a_ksm_page_are_not_all),
 	KUNIT_CASE(P10_no_error_leaves_a_ksm_page_outside_the_tree),
-	KUNIT_CASE(P50_who_is_not_mapped_after_all_is_unlinked),
+	KUNIT_CASE(P50_who_is_not_mapped_after_all_is_not_linked),
 	KUNIT_CASE(P84_a_page_may_fail_after_it_was_found),
 	KUNIT_CASE(P54_a_page_may_move_after_it_was_found),
 	KUNIT_CASE(P48_a_candidate_leaves_its_tree_before_it_can_fail),

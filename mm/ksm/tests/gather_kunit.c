@@ -250,24 +250,32 @@ static void P13_who_moves_is_compared(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, at.compared, 2);
 }
 
+static pte_t unmapped;
+
+/* After the page was found, and before it is locked. */
 static int unmap(struct page *a, struct page *b, int order)
 {
-	pte_t pte;
-
 	if (!at.compared++)
-		return order;
-	pte = ksm_test_set_pte(at.mm, page(3), __pte(0));
-	/* Put back at once, but another way: as if it had been read again. */
-	ksm_test_set_pte(at.mm, page(3), pte_young(pte) ? pte_mkold(pte) : pte_mkyoung(pte));
+		unmapped = ksm_test_set_pte(at.mm, page(3), __pte(0));
 	return order;
 }
 
-static void a_page_that_changes_meanwhile_does_not_move(struct kunit *test)
+static void a_page_that_is_unmapped_meanwhile_does_not_move(struct kunit *test)
 {
 	struct ksm_item *item = spare_one(test);
+	struct folio *folio = folio_of(3);
+	pte_t after;
 
 	ksm_test_on_compare(test, unmap);
-	expect_not_moved(test, item, folio_of(3));
+	KUNIT_EXPECT_FALSE(test, gather(3));
+	mmap_read_lock(at.mm);
+	after = ksm_test_set_pte(at.mm, page(3), unmapped);
+	mmap_read_unlock(at.mm);
+	KUNIT_EXPECT_EQ(test, at.compared, 1);
+	KUNIT_EXPECT_TRUE(test, pte_none(after));
+	KUNIT_EXPECT_PTR_EQ(test, folio_of(3), folio);
+	KUNIT_EXPECT_PTR_EQ(test, item_of(at.mm, 3), item);
+	KUNIT_EXPECT_EQ(test, item->kind, KSM_ITEM_MERGED);
 }
 
 static void without_memory_nothing_moves(struct kunit *test)
@@ -363,7 +371,7 @@ static struct kunit_case gather_cases[] = {
 	KUNIT_CASE(P1_a_page_in_use_does_not_move),
 	KUNIT_CASE(a_locked_page_does_not_move),
 	KUNIT_CASE(P13_who_moves_is_compared),
-	KUNIT_CASE(a_page_that_changes_meanwhile_does_not_move),
+	KUNIT_CASE(a_page_that_is_unmapped_meanwhile_does_not_move),
 	KUNIT_CASE(without_memory_nothing_moves),
 	KUNIT_CASE(P84_nobody_moves_to_a_poisoned_page),
 	KUNIT_CASE(P50_who_moved_is_reachable),
