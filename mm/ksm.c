@@ -44,8 +44,8 @@
  * (forget.c). Should the page still be mapped by others, who share it by fork
  * and have no item yet, the item stays with the node as an anchor. A node goes
  * when its page is gone; items that are left then become orphans. Where pages do
- * not merge across NUMA nodes, both trees are many, one for each, and a node
- * goes to another when its page has moved.
+ * not merge across NUMA nodes, those of each are looked for apart in both trees,
+ * and a node changes its place when its page has moved.
  *
  *
  *		Locks, outermost first

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Stable tree: the KSM pages, ordered by hash and, where hashes agree, by
- * content.
+ * Stable tree: the KSM pages, ordered by hash and, where hashes agree, by NUMA
+ * node and content.
  *
  * A page is touched only when the hashes agree, so a search costs a few integer
  * comparisons and at most a look at one page. The hash in a node was taken
@@ -9,21 +9,20 @@
  * holds for good. Where a page on the way is gone or cannot be read, the order
  * cannot be followed past it: the search says so and drops nothing itself.
  *
- * Where pages do not merge across NUMA nodes, each of those has a tree. A page
- * that migrates to another is found by no search until the sweep has put its
- * node into the tree that is meant for it now.
+ * Where pages merge across NUMA nodes, all count as of one. Where they do not, a
+ * page that migrates to another is found by no search until the sweep has put its
+ * node to where it belongs now.
  *
  * Where a content has several KSM pages, one of their nodes is in the tree, and
  * leads to the others: see chain.c.
  *
  * Owns the roots and their lock. A caller says a hash and a page and gets a node:
- * one tree, or many, is nobody else's business.
+ * that there are many small trees is nobody else's business.
  *
  * Floor 3: knows nodes and chains, not who maps them.
  */
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/nodemask.h>
 #include <linux/pagemap.h>
 #include <linux/rbtree.h>
 
@@ -37,7 +36,7 @@
 #include "stable_tree.h"
 #include "state.h"
 
-static struct rb_root roots[MAX_NUMNODES];	/* S */
+static struct rb_root roots[KSM_ROOTS];		/* S */
 static LIST_HEAD(aside);			/* S */
 
 /* Inside folio locks (insertion); nothing is waited for under it. */
@@ -55,10 +54,10 @@ struct place {
 /* The tree under which a node is; all of its chain are under the same. */
 static struct rb_root *tree_of(const struct ksm_node *node)
 {
-	return &roots[node->nid];
+	return &roots[ksm_root_of(node->hash)];
 }
 
-/* Is @node in the tree that is meant for its page? */
+/* Is @node where its page belongs? */
 static bool is_home(const struct ksm_node *node, const struct folio *folio)
 {
 	return (node->place == KSM_NODE_IN_TREE || node->place == KSM_NODE_IN_CHAIN) &&
@@ -73,12 +72,16 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 	lockdep_assert_held(&ksm_stable_lock);
 
 	at->nid = ksm_page_nid(page);
-	at->link = &roots[at->nid].rb_node;
+	at->link = &roots[ksm_root_of(hash)].rb_node;
 	at->parent = NULL;
 	while (*at->link) {
 		at->parent = *at->link;
 		node = rb_entry(at->parent, struct ksm_node, rb);
-		if (hash == node->hash) {
+		if (hash != node->hash) {
+			order = hash < node->hash ? -1 : 1;
+		} else if (at->nid != node->nid) {
+			order = at->nid - node->nid;
+		} else {
 			at->node = node;
 			if (ksm_hold_peek(node, &at->folio) != KSM_PEEK_OK)
 				return KSM_FOUND_STALE;
@@ -88,8 +91,6 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 			folio_put(at->folio);
 			if (!order)
 				return KSM_FOUND_STALE;
-		} else {
-			order = hash < node->hash ? -1 : 1;
 		}
 		at->link = order < 0 ? &at->parent->rb_left : &at->parent->rb_right;
 	}
@@ -167,7 +168,7 @@ enum ksm_found ksm_stable_search(u64 hash, struct page *page,
 static void plant(struct ksm_node *node, struct place *at)
 {
 	rb_link_node(&node->rb, at->parent, at->link);
-	rb_insert_color(&node->rb, &roots[at->nid]);
+	rb_insert_color(&node->rb, tree_of(node));
 	WRITE_ONCE(node->nid, at->nid);
 	node->place = KSM_NODE_IN_TREE;
 }
@@ -387,13 +388,13 @@ void ksm_stable_moved(struct folio *folio)
 		ksm_node_set_astray(node, true);
 }
 
-/* The first node of the first tree from that of @nid on; then those set aside. */
-static struct ksm_node *first_from(unsigned int nid)
+/* The first node of the first tree from @tree on; then those set aside. */
+static struct ksm_node *first_from(struct rb_root *tree)
 {
 	struct rb_node *first;
 
-	for (; nid < nr_node_ids; nid++) {
-		first = rb_first(&roots[nid]);
+	for (; tree < roots + KSM_ROOTS; tree++) {
+		first = rb_first(tree);
 		if (first)
 			return rb_entry(first, struct ksm_node, rb);
 	}
@@ -413,7 +414,7 @@ struct ksm_node *ksm_stable_first(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return first_from(0);
+	return first_from(roots);
 }
 
 /**
@@ -441,5 +442,5 @@ struct ksm_node *ksm_stable_next(struct ksm_node *node)
 		node = node->chain->shown;
 	}
 	next = rb_next(&node->rb);
-	return next ? rb_entry(next, struct ksm_node, rb) : first_from(node->nid + 1);
+	return next ? rb_entry(next, struct ksm_node, rb) : first_from(tree_of(node) + 1);
 }

@@ -18,6 +18,7 @@
 #ifndef _MM_KSM_TYPES_H
 #define _MM_KSM_TYPES_H
 
+#include <linux/bits.h>
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
 #include <linux/rbtree.h>
@@ -38,6 +39,13 @@ struct ksm_chain;
 #else
 #define KSM_HASH_BITS	17
 #endif
+
+/*
+ * A tree is really many small ones, by the upper bits of the hash: of the nodes on
+ * the way down, each a cache miss, only the last few are left.
+ */
+#define KSM_ROOT_BITS	(IS_ENABLED(CONFIG_BASE_SMALL) ? 6 : 12)
+#define KSM_ROOTS	BIT(KSM_ROOT_BITS)
 
 /**
  * struct ksm_mm - an address space that offers pages
@@ -98,7 +106,7 @@ enum ksm_item_kind {
  * @anon_vma: where to look for those who map the page, with a reference (F)
  * @pgoff: offset to look for in @anon_vma (F)
  * @round: round of the unstable tree that the candidate joined (U)
- * @nid: in which of the unstable trees it is (U)
+ * @nid: NUMA node for which it is in the unstable tree (U)
  * @kind: see &enum ksm_item_kind (R for the owner; L when a node dies)
  * @age: the candidate's age, as in a record (R)
  * @trusted: as in a record (R)
@@ -146,8 +154,9 @@ enum ksm_node_place {
  * @rb: place in the stable tree (S)
  * @member: place in the chain (S)
  * @aside: place among the nodes that no search shall find (S)
+ * @hash: hash of the content, taken under write protection; never changes. Beside
+ *	  @rb, as a search reads the two of every node on its way
  * @chain: the nodes of the same content, if there are others (S)
- * @hash: hash of the content, taken under write protection; never changes
  * @pfn: the page; follows migration (F to change)
  * @items: merged items (to change F and L, to walk either)
  * @anchors: items without owner (F and L alike)
@@ -156,7 +165,7 @@ enum ksm_node_place {
  * @nr_anchors: length of @anchors (F and L)
  * @most_anchors: at that length it is time to look which still lead to a
  *		  mapping (F)
- * @nid: in which of the stable trees it is, or was (S)
+ * @nid: NUMA node for which it is in the stable tree, or was (S)
  * @place: which of @rb, @member and @aside is in use, if any (S)
  * @astray: its page has moved to where another tree is meant for it (L)
  *
@@ -169,8 +178,8 @@ struct ksm_node {
 		struct list_head	member;
 		struct list_head	aside;
 	};
-	struct ksm_chain	*chain;
 	u64			hash;
+	struct ksm_chain	*chain;
 	unsigned long		pfn;
 	struct hlist_head	items;
 	struct hlist_head	anchors;
@@ -236,6 +245,12 @@ enum ksm_found {
 	KSM_FOUND_STALE,
 	KSM_FOUND_BUSY,
 };
+
+/* The small tree in which a hash belongs; they are in the order of hashes. */
+static inline unsigned int ksm_root_of(u64 hash)
+{
+	return hash >> (KSM_HASH_BITS - KSM_ROOT_BITS) & (KSM_ROOTS - 1);
+}
 
 static inline struct mm_struct *ksm_mm_of(const struct ksm_mm *km)
 {

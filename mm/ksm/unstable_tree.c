@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Unstable tree: this round's candidates, ordered by the hash taken when they
- * came in and, where hashes agree, by what the pages hold now.
+ * came in and, where hashes agree, by NUMA node and what the pages hold now.
  *
  * The keys do not change under the tree, whatever programs write, so it cannot
  * become corrupt; where contents under one hash change, a search may miss a
@@ -9,7 +9,7 @@
  * when its hash agrees. The tree holds no reference: an item that leads to no
  * page any more is dropped on the way.
  *
- * Pages that shall not merge across NUMA nodes have a tree for each node.
+ * Where pages merge across NUMA nodes, all count as of one.
  *
  * Owns roots, lock and the number of the round: an item of an older round is in
  * no tree, so a round's end costs nothing.
@@ -18,7 +18,6 @@
  */
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/nodemask.h>
 #include <linux/rbtree.h>
 
 #include "mms.h"
@@ -26,8 +25,8 @@
 #include "state.h"
 #include "unstable_tree.h"
 
-static struct rb_root roots[MAX_NUMNODES];	/* U */
-static u32 this_round = 1;			/* U; a new item is of round 0 */
+static struct rb_root roots[KSM_ROOTS];	/* U */
+static u32 this_round = 1;		/* U; a new item is of round 0 */
 
 /*
  * Inside mmap locks. Under it the mmap lock of another mm is only ever tried
@@ -79,16 +78,17 @@ static void erase(struct ksm_item *item)
 {
 	lockdep_assert_held(&ksm_unstable_lock);
 
-	rb_erase(&item->rb, &roots[item->nid]);
+	rb_erase(&item->rb, &roots[ksm_root_of(item->hash)]);
 	item->round = 0;
 }
 
 static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			   struct ksm_offer *twin)
 {
-	int nid = ksm_page_nid(offer->page);
-	struct rb_node **link = &roots[nid].rb_node;
+	struct rb_root *root = &roots[ksm_root_of(hash)];
+	struct rb_node **link = &root->rb_node;
 	struct rb_node *parent = NULL;
+	int nid = ksm_page_nid(offer->page);
 	enum ksm_found found;
 	int order;
 
@@ -97,7 +97,11 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 	while (*link) {
 		parent = *link;
 		twin->item = rb_entry(parent, struct ksm_item, rb);
-		if (hash == twin->item->hash) {
+		if (hash != twin->item->hash) {
+			order = hash < twin->item->hash ? -1 : 1;
+		} else if (nid != twin->item->nid) {
+			order = nid - twin->item->nid;
+		} else {
 			found = look_up(offer, twin);
 			if (found != KSM_FOUND_TWIN)
 				return found;
@@ -108,8 +112,6 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			if (!order)
 				break;
 			ksm_unstable_release(offer, twin);
-		} else {
-			order = hash < twin->item->hash ? -1 : 1;
 		}
 		link = order < 0 ? &parent->rb_left : &parent->rb_right;
 	}
@@ -124,7 +126,7 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 	offer->item->round = this_round;
 	offer->item->nid = nid;
 	rb_link_node(&offer->item->rb, parent, link);
-	rb_insert_color(&offer->item->rb, &roots[nid]);
+	rb_insert_color(&offer->item->rb, root);
 	return KSM_FOUND_NONE;
 }
 
@@ -202,13 +204,13 @@ void ksm_unstable_remove(struct ksm_item *item)
  */
 void ksm_unstable_reset(void)
 {
-	unsigned int nid;
+	unsigned int i;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
 	mutex_lock(&ksm_unstable_lock);
-	for (nid = 0; nid < nr_node_ids; nid++)
-		roots[nid] = RB_ROOT;
+	for (i = 0; i < KSM_ROOTS; i++)
+		roots[i] = RB_ROOT;
 	/* Round 0 is that of items which are in no tree. */
 	if (!++this_round)
 		this_round = 1;
