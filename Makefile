@@ -4,10 +4,10 @@
 
 MAKEFLAGS += --no-print-directory
 .NOTPARALLEL:
-export T KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
+export T B KDIR DATA COPIES MINUTES SHARE MEMORY KERNEL
 
 .PHONY: help run check check-kasan check-base check-configs check-cross check-i386 check-arm64 \
-	check-nosysfs stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
+	check-nosysfs bench bench-quick stress shell deps tree base-tree kernel debug-kernel kasan-kernel \
 	base-kernel base-debug-kernel uml base-uml abi-base patch install tests clean distclean
 
 help:
@@ -19,6 +19,9 @@ help:
 #:   make check               all tests; T=NAME: only suites or tests with NAME in their name
 #:   make shell               a shell in a booted guest with our KSM, its tools and tests
 #:                              SHARE=FOLDER  seen there as /share0; MEMORY=MiB (1024)
+#:   make bench               what our KSM costs against the base's: build/bench/report.md;
+#:                              B=NAME: only workloads with NAME in their name
+#:   make bench-quick         the same with less memory and one round: build/bench-quick/
 #:   make check-kasan         all that runs in guests, on a kernel with KASAN and kmemleak
 #:   make stress              mixed load on a KASAN kernel; MINUTES=N (10)
 #: Your own kernel
@@ -52,6 +55,12 @@ check-i386 check-arm64:
 
 check-nosysfs: deps
 	@MACHINE=nosysfs scripts/check.sh
+
+bench: kernel base-kernel uml base-uml
+	@scripts/bench.sh
+
+bench-quick: kernel base-kernel uml base-uml
+	@QUICK=1 scripts/bench.sh
 
 stress: kasan-kernel tests
 	@scripts/stress.sh

@@ -1,0 +1,157 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# bench.sh: what our KSM costs, against the base's own.
+#
+#   B=NAME		only workloads with NAME in their name
+#   QUICK=1		less memory, one round, and less of ksmd's CPU time for a figure
+#
+# For each workload of bench.plan the base's kernel and ours are booted in turn, in a guest
+# of their own each time, so that whatever else this machine does falls on both.  Leaves in
+# build/bench (build/bench-quick): report.md, figures.csv, samples.csv, and plots.
+#
+# Exit: 1 if a guest died, a content was wrong, or a limit was over; 0 even if goals are
+# not met: those are the report's to tell.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+B=${B:-}
+QUICK=${QUICK:-}
+out=$build/bench${QUICK:+-quick}
+plan=$top/scripts/bench.plan
+rounds=3 least_cpu=2 limit=1200
+[ -z "$QUICK" ] || rounds=1 least_cpu=0.5 limit=300
+tab='	'
+
+# steps: a line `MACHINE WORKLOAD PAGES' for each guest that is wanted
+steps()
+{
+	grep -v '^#' "$plan" | awk -F '\t+' -v quick="$QUICK" -v want="$B" '
+		{
+			sub(/\..*/, "", $2)
+			n = split(quick ? $4 : $3, pages, ",")
+			for (i = 1; i <= n; i++) {
+				step = $1 " " $2 " " pages[i]
+				if (pages[i] != "-" && index($2, want) && !done[step]++)
+					print step
+			}
+		}'
+}
+
+# Guests shall not wait for this machine's other work.
+if [ "$(id -u)" -eq 0 ] && chrt -r 1 true 2> /dev/null; then
+	first='chrt -r 1'
+else
+	first=''
+	echo "bench: not root: other work of this machine will disturb what is measured"
+fi
+
+# A page of a UML guest can be a mapping of its own.
+raise_map_count()
+{
+	wanted=2000000
+	[ "$(cat /proc/sys/vm/max_map_count)" -lt $wanted ] || return 0
+	echo $wanted 2> /dev/null > /proc/sys/vm/max_map_count ||
+		die "bench: run as root: sysctl vm.max_map_count=$wanted"
+	echo "bench: vm.max_map_count of this machine is $wanted now"
+}
+
+# boot KERNEL MACHINE WORKLOAD PAGES: lines of the program into $out/results
+boot()
+{
+	case $1 in base) suffix=-base ;; *) suffix='' ;; esac
+	set -- "$2" "$3:$4" $(($4 / 256)) "$suffix"
+	# three eighths more describe it all (page structures, page tables, KSM's records)
+	set -- "$1" "$2" $((192 + $3 * 11 / 8)) "$4"
+	case $1 in
+	um) kernel=$build/um$4/linux command="$top/scripts/boot-um.sh" ;;
+	x86) kernel=$build/x86$4/arch/x86/boot/bzImage command="$top/scripts/boot.sh" ;;
+	esac
+	$first "$command" -k "$kernel" -i "$out/initramfs.cpio.gz" -m "$3" -t $limit \
+		-a "zram=0 bench=$least_cpu,$2" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1
+}
+
+# why_failed: one line
+why_failed()
+{
+	why=$(sed -n 's/^failed,[^,]*,[^,]*,//p' "$out/results" | head -n 1)
+	[ -n "$why" ] || why=$(sed 's/^boot[-um]*: //' "$out/boot" | paste -sd ' ')
+	echo "${why:-no figure came}"
+}
+
+# one KERNEL MACHINE WORKLOAD PAGES ROUND: measure, and add to the tables
+one()
+{
+	status=0
+	boot "$1" "$2" "$3" "$4" || status=$?
+	tr -d '\r' < "$out/results" > "$out/results.unix"
+	mv "$out/results.unix" "$out/results"
+	sed -n "s/^figure,/$1,$2,$5,/p" "$out/results" >> "$out/figures.csv"
+	sed -n "s/^sample,/$1,$2,$5,/p" "$out/results" >> "$out/samples.csv"
+	if [ $status -eq 0 ] && grep -q '^figure,' "$out/results"; then
+		return 0
+	fi
+	printf '%s\t%s\t%s\t%s\t%s\n' "$3" "$4" "$1" "$2" "$(why_failed)" >> "$out/failed"
+	cp "$out/console" "$out/console.$1.$2.$3.$4"
+}
+
+# Medians of what was measured just now, for who waits.
+tell()
+{
+	awk -f "$top/scripts/bench.awk" -v mode=line -v only="$1,$2,$3" "$plan" "$out/figures.csv"
+	[ ! -s "$out/failed" ] || awk -F '\t' -v workload="$2" -v pages="$3" '
+		$1 == workload && $2 == pages { print "  FAILED on " $3 ": " $5 }' "$out/failed"
+}
+
+make_guest()
+{
+	"${CC:-gcc}" -O2 -Wall -Wextra -static -pthread -I"$build/linux/tools/include" -o "$out/ksm_bench" \
+		"$top"/tools/mm/ksm_bench/*.c > "$out/make.log" 2>&1 ||
+		die "bench: tools/mm/ksm_bench does not build: $(tail -n 1 "$out/make.log")"
+	# shellcheck disable=SC2016
+	"$top/scripts/initramfs.sh" -c 'stty -F /dev/ttyS1 -onlcr
+		ksm_bench $(echo "$bench" | tr , " ") > /dev/ttyS1 2>&1' \
+		"$out/initramfs.cpio.gz" "$out/ksm_bench"
+}
+
+start=$(date +%s)
+lock bench
+mkdir -p "$out"
+rm -f "$out"/*.csv "$out"/failed "$out"/console* "$out"/report.md "$out"/*.svg
+steps > "$out/steps"
+[ -s "$out/steps" ] || die "bench: no workload has \"$B\" in its name; there are:" \
+	$(grep -v '^#' "$plan" | awk '{ print $2 }')
+raise_map_count
+make_guest
+echo 'kernel,machine,round,workload,pages,value,unit,cpu_s,wall_s,rounds' > "$out/figures.csv"
+echo 'kernel,machine,round,workload,pages,seconds,value' > "$out/samples.csv"
+
+total=$(wc -l < "$out/steps") number=0
+while read -r machine workload pages; do
+	number=$((number + 1))
+	round=1
+	while [ $round -le $rounds ]; do
+		for kernel in base ours; do
+			[ ! -t 1 ] || printf '\r\033[K%d of %d: %s, round %d, %s, %s' $number "$total" \
+				"$workload" $round $kernel "$(took $(($(date +%s) - start)))"
+			one $kernel "$machine" "$workload" "$pages" $round < /dev/null
+		done
+		round=$((round + 1))
+	done
+	[ ! -t 1 ] || printf '\r\033[K'
+	tell "$machine" "$workload" "$pages"
+done < "$out/steps"
+
+{
+	echo "# What KSM costs: the base's, and ours"
+	echo
+	echo "$(kernel_version "$build/base"), $(uname -m), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1);" \
+		"$rounds rounds, alternating, medians; at least $least_cpu s of ksmd's CPU for each figure of a scan."
+	echo
+	awk -f "$top/scripts/bench.awk" -v mode=report -v quick="$QUICK" -v want="$B" "$plan" "$out/figures.csv"
+} > "$out/report.md"
+
+echo "bench: $(took $(($(date +%s) - start))); ${out#"$top"/}/report.md"
+[ ! -s "$out/failed" ] || {
+	awk -F '\t' '{ print "FAILED " $1 ":" $2 " on " $3 " (" $4 "): " $5 }' "$out/failed" | tee -a "$out/report.md"
+	exit 1
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * ksm_bench: what KSM costs, one number a line.
+ *
+ * The same program runs on any kernel with KSM, alone in a guest: it sets KSM's
+ * knobs and takes ksmd's CPU time for that of its own memory.
+ *
+ * What the parts know of each other, low to high: say prints and fails; knob is
+ * KSM in sysfs and ksmd in /proc; area is memory whose content can be told
+ * again; pace lets ksmd run for whole rounds, and takes its time; crew is
+ * processes of equal content; the workloads are in the other files, and main
+ * has their list.
+ */
+#ifndef KSM_BENCH_H
+#define KSM_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+#define PAGE 4096UL
+#define WORDS (PAGE / sizeof(__u64))
+
+/* main.c: what was asked for */
+extern struct wish {
+	const char	*workload;	/* the one under way */
+	unsigned long	pages;		/* of it */
+	double		least_cpu;	/* seconds of ksmd below which no figure counts */
+} wish;
+
+/* say.c: a workload that fails says why, and its process ends */
+struct span;
+void __printf(1, 2) __noreturn fail(const char *format, ...);
+void say_figure(const char *what, double value, const char *unit, const struct span *span);
+void say_sample(double at, double value);
+
+/* knob.c */
+unsigned long knob_get(const char *name);
+void knob_set(const char *name, unsigned long value);
+unsigned long proc_named(const char *path, const char *name);
+double ksmd_cpu(void);
+double seconds_now(void);
+void nap(double seconds);
+
+/*
+ * area.c: pages of which each has an id: pages of one id are equal.  A page that
+ * was written has a number of its own in its middle, so it has no twin any more.
+ */
+struct area {
+	char		*base;
+	unsigned long	pages;
+	unsigned long	ids;	/* page n has the id first_id + n % ids */
+	unsigned long	first_id;
+	bool		prefix;	/* the first half is the same in all pages of all ids */
+	__u32		*writes;	/* how often each page was written; NULL: none was */
+};
+
+void area_make(struct area *area);
+void area_offer(struct area *area);
+void area_withdraw(struct area *area);
+void area_write(struct area *area, unsigned long page);
+unsigned long area_write_share(struct area *area, unsigned int per_mille, unsigned long turn);
+void area_verify(const struct area *area);
+
+/* pace.c: ksmd at full pace, for whole rounds of its scan */
+struct span {
+	double		cpu;	/* of ksmd */
+	double		wall;
+	unsigned long	rounds;
+};
+
+void pace_full(unsigned long pages, bool smart);
+void pace_rounds(struct span *span, unsigned long rounds);
+void pace_measure(struct span *span, unsigned long multiple);
+void pace_until(struct span *span, const char *counter, unsigned long value);
+double pace_per_page(const struct span *span, unsigned long pages);
+
+/* The workloads, by name. */
+struct workload {
+	const char	*name;
+	void		(*run)(void);
+};
+
+extern const struct workload scan_workloads[];
+
+#endif

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pace: ksmd without rests, for whole rounds of its scan, and what that took.
+ *
+ * While nothing is measured, ksmd is stopped: who writes to memory between two
+ * rounds has the CPU to himself.
+ */
+#include <stdio.h>
+
+#include "bench.h"
+
+#define POLL 0.01
+#define PATIENCE 300.0	/* seconds without a full scan after which it hangs */
+
+/*
+ * A batch cannot be interrupted, and of pages that are skipped some KSMs take
+ * sixteen for one: a batch shall be a small part of a round even so.
+ */
+void pace_full(unsigned long pages, bool smart)
+{
+	knob_set("run", 0);
+	knob_set("sleep_millisecs", 0);
+	knob_set("smart_scan", smart);
+	knob_set("pages_to_scan", pages / 256 > 100 ? pages / 256 : 100);
+}
+
+static void begin(struct span *span)
+{
+	span->cpu -= ksmd_cpu();
+	span->wall -= seconds_now();
+	knob_set("run", 1);
+}
+
+/* Writing to run waits for the batch under way, so ksmd's time is complete then. */
+static void end(struct span *span)
+{
+	knob_set("run", 0);
+	span->cpu += ksmd_cpu();
+	span->wall += seconds_now();
+}
+
+/*
+ * Waits until full_scans is at least @goal, which is about @expected seconds away if that
+ * is not 0: each look takes CPU time, too, so most are near the end.  Says where it is.
+ */
+static unsigned long await_scans(unsigned long goal, double expected)
+{
+	double start = seconds_now(), end = start + expected * 0.95;
+	double step = expected ? expected / 200 : POLL;
+	unsigned long now;
+
+	step = step < POLL / 20 ? POLL / 20 : step > POLL ? POLL : step;
+	while ((now = knob_get("full_scans")) < goal) {
+		double left = end - seconds_now();
+
+		if (seconds_now() - start > expected * 10 + PATIENCE)
+			fail("full_scans is %lu after %.0f seconds, and should be %lu", now,
+			     seconds_now() - start, goal);
+		nap(left > step ? left : step);
+	}
+	return now;
+}
+
+/*
+ * Adds @rounds, or one more if they are short.  Where in a round it begins is where the
+ * last one was stopped, a little behind its start, as this one will be.
+ */
+static void add_rounds(struct span *span, unsigned long rounds, double expected)
+{
+	unsigned long before = knob_get("full_scans");
+
+	begin(span);
+	span->rounds += await_scans(before + rounds, expected) - before;
+	end(span);
+}
+
+void pace_rounds(struct span *span, unsigned long rounds)
+{
+	add_rounds(span, rounds, span->rounds ? span->wall / span->rounds * rounds : 0);
+}
+
+/* As many rounds at a stretch as it takes for a figure that counts, a multiple of @multiple. */
+void pace_measure(struct span *span, unsigned long multiple)
+{
+	unsigned long rounds = multiple, more;
+	double expected = 0;
+
+	for (;;) {
+		*span = (struct span) {};
+		add_rounds(span, rounds, expected);
+		if (span->cpu >= wish.least_cpu)
+			return;
+		more = span->cpu > wish.least_cpu / 20 ? wish.least_cpu * 1.1 / span->cpu + 1 : 20;
+		rounds *= more;
+		expected = span->wall / span->rounds * rounds;
+	}
+}
+
+/* Adds what it takes until a counter has a value. */
+void pace_until(struct span *span, const char *counter, unsigned long value)
+{
+	unsigned long before = knob_get("full_scans"), now = 0;
+	double start = seconds_now();
+
+	begin(span);
+	while (knob_get(counter) < value) {
+		now = knob_get("full_scans");
+		if (now - before > 100 || seconds_now() - start > PATIENCE)
+			fail("%s is %lu after %lu scans, and should be %lu",
+			     counter, knob_get(counter), now - before, value);
+		nap(POLL / 5);
+	}
+	span->rounds += knob_get("full_scans") - before;
+	end(span);
+}
+
+/* In nanoseconds of ksmd, for a page and round. */
+double pace_per_page(const struct span *span, unsigned long pages)
+{
+	return span->cpu * 1e9 / span->rounds / pages;
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Scan: what a round costs that finds nothing to merge. */
+#include <stdlib.h>
+
+#include "bench.h"
+
+/*
+ * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 8
+ * in another.  By SETTLED rounds every page is as old as it gets.
+ */
+#define CYCLE 72
+#define SETTLED 36
+
+static struct area unique(bool prefix)
+{
+	struct area area = { .pages = wish.pages, .ids = wish.pages, .prefix = prefix };
+
+	area_make(&area);
+	area_offer(&area);
+	return area;
+}
+
+static void unchanged(bool prefix, bool smart)
+{
+	struct area area = unique(prefix);
+	struct span before = {}, span;
+
+	pace_full(area.pages, smart);
+	pace_rounds(&before, smart ? SETTLED : 4);
+	pace_measure(&span, smart ? CYCLE : 1);
+	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
+	area_verify(&area);
+}
+
+static void steady(void)
+{
+	unchanged(false, false);
+}
+
+static void steady_smart(void)
+{
+	unchanged(false, true);
+}
+
+static void prefix(void)
+{
+	unchanged(true, false);
+}
+
+/* A share of the pages is written, then there is one round, and so on. */
+static void written(unsigned int per_mille, bool smart)
+{
+	struct area area = unique(false);
+	struct span before = {}, span = {};
+	unsigned long cycle = smart ? CYCLE : 1, turn = 0, writes = 0, turns;
+
+	pace_full(area.pages, smart);
+	pace_rounds(&before, smart ? SETTLED : 4);
+	for (turns = 0; turns < (smart ? SETTLED : 4); turns++) {
+		area_write_share(&area, per_mille, turn++);
+		pace_rounds(&before, 1);
+	}
+	for (turns = 0; span.cpu < wish.least_cpu || turns % cycle || turns < 3; turns++) {
+		writes += area_write_share(&area, per_mille, turn++);
+		pace_rounds(&span, 1);
+	}
+	if (span.rounds > turns + turns / 8 + 1)
+		fail("%lu rounds for %lu times of writing", span.rounds, turns);
+	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
+	area_verify(&area);
+}
+
+static void write10(void)
+{
+	written(100, false);
+}
+
+static void writeall(void)
+{
+	written(1000, false);
+}
+
+static void writeall_smart(void)
+{
+	written(1000, true);
+}
+
+/* Taking the offer back makes KSM forget all that it knew of the pages. */
+static void first_sight(void)
+{
+	struct area area = unique(false);
+	struct span span = {};
+
+	pace_full(area.pages, false);
+	while (span.cpu < wish.least_cpu) {
+		pace_rounds(&span, 1);
+		area_withdraw(&area);
+		area_offer(&area);
+	}
+	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
+	area_verify(&area);
+}
+
+/* Three of four pages are merged, each with three others; of the rest none has a twin. */
+static void remerge(void)
+{
+	struct area merged = { .pages = wish.pages / 16 * 12, .ids = wish.pages / 16 * 3 };
+	struct area rest = { .pages = wish.pages / 16 * 4, .ids = wish.pages / 16 * 4 };
+	struct span before = {}, span;
+
+	rest.first_id = merged.ids;
+	area_make(&merged);
+	area_make(&rest);
+	area_offer(&merged);
+	area_offer(&rest);
+	pace_full(wish.pages, false);
+	pace_until(&before, "pages_sharing", merged.pages - merged.ids);
+	pace_rounds(&before, 4);
+	pace_measure(&span, 1);
+	if (knob_get("pages_sharing") != merged.pages - merged.ids)
+		fail("pages_sharing is %lu, and should be %lu", knob_get("pages_sharing"),
+		     merged.pages - merged.ids);
+	say_figure("", pace_per_page(&span, wish.pages), "ns/page", &span);
+	area_verify(&merged);
+	area_verify(&rest);
+}
+
+const struct workload scan_workloads[] = {
+	{ "steady", steady },
+	{ "steady_smart", steady_smart },
+	{ "prefix", prefix },
+	{ "write10", write10 },
+	{ "writeall", writeall },
+	{ "writeall_smart", writeall_smart },
+	{ "first", first_sight },
+	{ "remerge", remerge },
+	{}
+};
