@@ -2,9 +2,16 @@
 # bench.awk: medians of figures.csv, held against the goals of bench.plan.
 #
 #   mode=line	lines for one MACHINE,WORKLOAD,PAGES (only)
+#   mode=points	lines KERNEL MACHINE NAME PAGES MEDIAN of all that there is
 #   mode=report	all of the plan as a table; quick: bench-quick's; want: only names with that
 #
 # Files: bench.plan, figures.csv.
+
+# "" is in every text
+function has(text, part)
+{
+	return part == "" || index(text, part)
+}
 
 function median(key,	n, i, j, list, value)
 {
@@ -23,6 +30,22 @@ function short(value)
 	if (value >= 100)
 		return sprintf("%.0f", value)
 	return sprintf(value >= 10 ? "%.1f" : "%.2f", value)
+}
+
+# growth GOAL MACHINE ID FIRST LAST: a line of its own kind
+function growth(goal, machine, id, first, last, what,	bounds, base, ours, from, to, verdict, key)
+{
+	if (!(("ours," machine "," id "," first) in values) || !(("ours," machine "," id "," last) in values))
+		return
+	split(substr(goal, 9), bounds, "+")
+	from = median("ours," machine "," id "," first)
+	to = median("ours," machine "," id "," last)
+	ours = to / from
+	base = median("base," machine "," id "," last) / median("base," machine "," id "," first)
+	verdict = ours <= bounds[1] || to - from <= bounds[2] ? "yes" : "no"
+	printf "| %s | %s | %s, %d to %d MiB | %s | %s | %s | ≤ %s, or %s more | %s |\n", what, id, machine, \
+		first / 256, last / 256, short(base), short(ours), short(base / ours), bounds[1], \
+		bounds[2], verdict
 }
 
 # met GOAL BASE OURS
@@ -79,6 +102,8 @@ file == 1 && !/^#/ {
 	sizes[n] = quick ? field[4] : field[3]
 	all_sizes[n] = field[3] "," field[4]
 	goals[n] = field[5]
+	first[n] = sizes[n]
+	sub(/,.*/, "", first[n])
 	whats[n] = field[6]
 }
 
@@ -90,6 +115,13 @@ file == 2 && FNR > 1 {
 }
 
 END {
+	if (mode == "points") {
+		for (key in values) {
+			split(key, field, ",")
+			print field[1], field[2], field[3], field[4], median(key)
+		}
+		exit
+	}
 	if (mode == "report") {
 		print "| workload | name | machine | base | ours | base/ours | goal | met |"
 		print "|---|---|---|---|---|---|---|---|"
@@ -98,15 +130,22 @@ END {
 		workload = ids[i]
 		sub(/\..*/, "", workload)
 		count = split(mode == "line" ? all_sizes[i] : sizes[i], list, ",")
+		if (goals[i] ~ /^growth/) {
+			if (mode == "report" && has(workload, want))
+				growth(goals[i], machines[i], ids[i], list[1], list[2], whats[i])
+			continue
+		}
 		delete done
 		for (j = 1; j <= count; j++) {
 			if (list[j] == "-" || done[list[j]]++)
 				continue
 			if (mode == "line" && only != machines[i] "," workload "," list[j])
 				continue
-			if (mode == "report" && index(workload, want) == 0 && want != "")
+			if (mode == "report" && !has(workload, want))
 				continue
-			row(machines[i], ids[i], list[j], goals[i], whats[i])
+			row(machines[i], ids[i], list[j], mode == "line" && list[j] != first[i] ? "-" : goals[i], whats[i])
+			if (mode == "report")
+				break
 		}
 	}
 }

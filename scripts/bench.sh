@@ -31,7 +31,7 @@ steps()
 			n = split(quick ? $4 : $3, pages, ",")
 			for (i = 1; i <= n; i++) {
 				step = $1 " " $2 " " pages[i]
-				if (pages[i] != "-" && index($2, want) && !done[step]++)
+				if (pages[i] != "-" && (want == "" || index($2, want)) && !done[step]++)
 					print step
 			}
 		}'
@@ -61,13 +61,18 @@ boot()
 	case $1 in base) suffix=-base ;; *) suffix='' ;; esac
 	set -- "$2" "$3:$4" $(($4 / 256)) "$suffix"
 	# three eighths more describe it all (page structures, page tables, KSM's records)
-	set -- "$1" "$2" $((192 + $3 * 11 / 8)) "$4"
+	set -- "$1" "$2" $((256 + $3 * 11 / 8)) "$4"
 	case $1 in
 	um) kernel=$build/um$4/linux command="$top/scripts/boot-um.sh" ;;
 	x86) kernel=$build/x86$4/arch/x86/boot/bzImage command="$top/scripts/boot.sh" ;;
 	esac
 	$first "$command" -k "$kernel" -i "$out/initramfs.cpio.gz" -m "$3" -t $limit \
-		-a "zram=0 bench=$least_cpu,$2" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1
+		-a "zram=0 bench=$least_cpu,$2" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1 9>&- &
+	guest=$!
+	status=0
+	wait $guest || status=$?
+	guest=''
+	return $status
 }
 
 # why_failed: one line
@@ -97,7 +102,7 @@ one()
 # Medians of what was measured just now, for who waits.
 tell()
 {
-	awk -f "$top/scripts/bench.awk" -v mode=line -v only="$1,$2,$3" "$plan" "$out/figures.csv"
+	awk -f "$top/scripts/bench.awk" -v mode=line -v quick="$QUICK" -v only="$1,$2,$3" "$plan" "$out/figures.csv"
 	[ ! -s "$out/failed" ] || awk -F '\t' -v workload="$2" -v pages="$3" '
 		$1 == workload && $2 == pages { print "  FAILED on " $3 ": " $5 }' "$out/failed"
 }
@@ -113,6 +118,9 @@ make_guest()
 		"$out/initramfs.cpio.gz" "$out/ksm_bench"
 }
 
+guest=''
+trap '[ -z "$guest" ] || kill "$guest" 2> /dev/null || :' EXIT
+trap 'exit 130' INT TERM HUP
 start=$(date +%s)
 lock bench
 mkdir -p "$out"
@@ -150,6 +158,7 @@ done < "$out/steps"
 	awk -f "$top/scripts/bench.awk" -v mode=report -v quick="$QUICK" -v want="$B" "$plan" "$out/figures.csv"
 } > "$out/report.md"
 
+"$top/scripts/bench-plots.sh" "$out" > "$out/plots.log" 2>&1 || echo "plots	-	-	-	$(tail -n 1 "$out/plots.log")" >> "$out/failed"
 echo "bench: $(took $(($(date +%s) - start))); ${out#"$top"/}/report.md"
 [ ! -s "$out/failed" ] || {
 	awk -F '\t' '{ print "FAILED " $1 ":" $2 " on " $3 " (" $4 "): " $5 }' "$out/failed" | tee -a "$out/report.md"

@@ -29,12 +29,18 @@ while [ $# -gt 0 ]; do
 done
 
 # It is many processes, in a group of their own (timeout's), which all end with it.
+guest=''
+trap '[ -z "$guest" ] || kill "$guest" 2> /dev/null || :' EXIT
+trap 'exit 130' INT TERM HUP
 status=0
 # shellcheck disable=SC2086
 timeout -k 5 "$limit" "$kernel" mem="${memory}M" initrd="$initramfs" \
 	con=null con0=null,fd:1 ssl=null ssl1=null,fd:3 \
-	panic=-1 panic_on_warn=1 zram=0 $extra \
-	> "$console" 2>&1 3> "$results" < /dev/null || status=$?
+	panic=-1 panic_on_warn=1 $extra \
+	> "$console" 2>&1 3> "$results" < /dev/null &
+guest=$!
+wait $guest || status=$?
+guest=''
 if [ $status -eq 124 ] || [ $status -eq 137 ]; then
 	echo "boot-um: the guest was stopped: its limit of $limit s is over" >&2
 	exit 124

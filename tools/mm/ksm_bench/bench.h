@@ -68,13 +68,43 @@ struct span {
 	double		cpu;	/* of ksmd */
 	double		wall;
 	unsigned long	rounds;
+	unsigned long	scanned;	/* pages_scanned */
 };
 
+/*
+ * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 8
+ * in another.  By SETTLED rounds every page is as old as it gets.
+ */
+#define CYCLE 72
+#define SETTLED 36
+
 void pace_full(unsigned long pages, bool smart);
+void pace_default(void);
 void pace_rounds(struct span *span, unsigned long rounds);
 void pace_measure(struct span *span, unsigned long multiple);
 void pace_until(struct span *span, const char *counter, unsigned long value);
 double pace_per_page(const struct span *span, unsigned long pages);
+
+/* crew.c: processes */
+#define CREW_MAX 4
+
+enum order {
+	ORDER_OFFER = 'o',
+	ORDER_WITHDRAW = 'w',
+	ORDER_VERIFY = 'v',
+};
+
+struct crew {
+	unsigned int nr;
+	struct crew_member {
+		int	pid;
+		int	orders;
+		int	answers;
+	} members[CREW_MAX];
+};
+
+void crew_start(struct crew *crew, unsigned int members, const struct area *area);
+void crew_order(const struct crew *crew, enum order order);
 
 /* The workloads, by name. */
 struct workload {
@@ -82,6 +112,7 @@ struct workload {
 	void		(*run)(void);
 };
 
-extern const struct workload scan_workloads[];
+extern const struct workload scan_workloads[], merge_workloads[], feel_workloads[],
+			     room_workloads[];
 
 #endif

@@ -15,7 +15,9 @@
 
 struct wish wish;
 
-static const struct workload *const lists[] = { scan_workloads, NULL };
+static const struct workload *const lists[] = {
+	scan_workloads, merge_workloads, feel_workloads, room_workloads, NULL
+};
 
 static const struct workload *find(const char *name)
 {

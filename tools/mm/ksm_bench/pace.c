@@ -24,8 +24,18 @@ void pace_full(unsigned long pages, bool smart)
 	knob_set("pages_to_scan", pages / 256 > 100 ? pages / 256 : 100);
 }
 
+/* As at boot. */
+void pace_default(void)
+{
+	knob_set("run", 0);
+	knob_set("sleep_millisecs", 20);
+	knob_set("smart_scan", 1);
+	knob_set("pages_to_scan", 100);
+}
+
 static void begin(struct span *span)
 {
+	span->scanned -= knob_get("pages_scanned");
 	span->cpu -= ksmd_cpu();
 	span->wall -= seconds_now();
 	knob_set("run", 1);
@@ -37,6 +47,7 @@ static void end(struct span *span)
 	knob_set("run", 0);
 	span->cpu += ksmd_cpu();
 	span->wall += seconds_now();
+	span->scanned += knob_get("pages_scanned");
 }
 
 /*

@@ -1,15 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Scan: what a round costs that finds nothing to merge. */
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <linux/kvm.h>
 
 #include "bench.h"
-
-/*
- * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 8
- * in another.  By SETTLED rounds every page is as old as it gets.
- */
-#define CYCLE 72
-#define SETTLED 36
 
 static struct area unique(bool prefix)
 {
@@ -29,6 +25,9 @@ static void unchanged(bool prefix, bool smart)
 	pace_rounds(&before, smart ? SETTLED : 4);
 	pace_measure(&span, smart ? CYCLE : 1);
 	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
+	/* a lower bound where the pages of others are read as well, on the way through a tree */
+	say_figure(".reads", (double)span.scanned * PAGE / span.rounds / area.pages, "B/page",
+		   &span);
 	area_verify(&area);
 }
 
@@ -45,6 +44,41 @@ static void steady_smart(void)
 static void prefix(void)
 {
 	unchanged(true, false);
+}
+
+/* A guest of KVM's has the memory, for all that KSM can know. */
+static void notifier_with(bool smart)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm < 0 || ioctl(kvm, KVM_CREATE_VM, 0UL) < 0)
+		fail("no guest of KVM: %m");
+	unchanged(false, smart);
+}
+
+static void notifier(void)
+{
+	notifier_with(false);
+}
+
+static void notifier_smart(void)
+{
+	notifier_with(true);
+}
+
+/* At the pace of the defaults: how long a round takes, and what share of a CPU ksmd. */
+static void default_knobs(void)
+{
+	struct area area = unique(false);
+	struct span before = {}, span = {};
+
+	pace_full(area.pages, true);
+	pace_rounds(&before, SETTLED);
+	pace_default();
+	pace_rounds(&span, 9);
+	say_figure(".round", span.wall / span.rounds, "s", &span);
+	say_figure(".share", span.cpu / span.wall * 100, "%", &span);
+	area_verify(&area);
 }
 
 /* A share of the pages is written, then there is one round, and so on. */
@@ -70,9 +104,24 @@ static void written(unsigned int per_mille, bool smart)
 	area_verify(&area);
 }
 
+static void write1(void)
+{
+	written(10, false);
+}
+
+static void write3(void)
+{
+	written(30, false);
+}
+
 static void write10(void)
 {
 	written(100, false);
+}
+
+static void write30(void)
+{
+	written(300, false);
 }
 
 static void writeall(void)
@@ -129,7 +178,13 @@ const struct workload scan_workloads[] = {
 	{ "steady", steady },
 	{ "steady_smart", steady_smart },
 	{ "prefix", prefix },
+	{ "notifier", notifier },
+	{ "notifier_smart", notifier_smart },
+	{ "default", default_knobs },
+	{ "write1", write1 },
+	{ "write3", write3 },
 	{ "write10", write10 },
+	{ "write30", write30 },
 	{ "writeall", writeall },
 	{ "writeall_smart", writeall_smart },
 	{ "first", first_sight },

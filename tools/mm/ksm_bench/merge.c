@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Merge: what a merge costs, and how soon memory is saved. */
+#include <stdio.h>
+
+#include "bench.h"
+
+#define PROCESSES 4
+
+/* KSM's counters of pages follow when it comes by: after a run of 2 they are right. */
+static void start_anew(bool smart)
+{
+	knob_set("run", 2);
+	pace_full(wish.pages, smart);
+}
+
+static void say_merges(const struct span *span, unsigned long merges)
+{
+	say_figure("", span->cpu * 1e9 / merges, "ns/merge", span);
+}
+
+/* From the first sight of the pages until all are merged, in all processes. */
+static void processes(bool prefix)
+{
+	struct area area = { .pages = wish.pages / PROCESSES, .prefix = prefix };
+	unsigned long saved = area.pages * (PROCESSES - 1), merges = 0;
+	struct span span = {};
+	struct crew crew;
+
+	area.ids = area.pages;
+	crew_start(&crew, PROCESSES, &area);
+	while (span.cpu < wish.least_cpu) {
+		start_anew(false);
+		crew_order(&crew, ORDER_OFFER);
+		pace_until(&span, "pages_sharing", saved);
+		merges += saved;
+		crew_order(&crew, ORDER_VERIFY);
+		crew_order(&crew, ORDER_WITHDRAW);
+	}
+	say_merges(&span, merges);
+}
+
+static void merge(void)
+{
+	processes(false);
+}
+
+static void merge_prefix(void)
+{
+	processes(true);
+}
+
+/*
+ * So many pages of each content, more than max_page_sharing.  At least two of them share
+ * each copy, but for one of each content that may be left over.
+ */
+static void equal(unsigned long pages_each)
+{
+	struct area area = { .pages = wish.pages, .ids = wish.pages / pages_each };
+	unsigned long limit = knob_get("max_page_sharing"), merges = 0, saved;
+	struct span span = {};
+
+	area.pages = area.ids * pages_each;
+	saved = area.pages - area.ids * ((pages_each + limit - 1) / limit + 1);
+	area_make(&area);
+	while (span.cpu < wish.least_cpu) {
+		start_anew(false);
+		area_offer(&area);
+		pace_until(&span, "pages_sharing", saved);
+		merges += saved;
+		area_verify(&area);
+		area_withdraw(&area);
+	}
+	say_merges(&span, merges);
+}
+
+static void equal1000(void)
+{
+	equal(1000);
+}
+
+static void equal20000(void)
+{
+	equal(20000);
+}
+
+/* Samples until 95 % are saved; how long that took. */
+static double await_saved(unsigned long all)
+{
+	double start = seconds_now(), now;
+	unsigned long saved;
+
+	knob_set("run", 1);
+	do {
+		nap(0.05);
+		saved = knob_get("pages_sharing");
+		now = seconds_now() - start;
+		say_sample(now, saved);
+		if (now > 600)
+			fail("%lu of %lu pages are saved after %.0f seconds", saved, all, now);
+	} while (saved < all / 20 * 19);
+	return now;
+}
+
+/* The same pace for all: half of the memory has twins, in processes. */
+static void save(void)
+{
+	struct area area = { .pages = wish.pages / PROCESSES / 2 };
+	struct area rest = { .pages = wish.pages / 2, .ids = wish.pages / 2 };
+	struct crew crew;
+
+	rest.first_id = area.pages;
+	area.ids = area.pages;
+	area_make(&rest);
+	crew_start(&crew, PROCESSES, &area);
+	start_anew(true);
+	area_offer(&rest);
+	crew_order(&crew, ORDER_OFFER);
+	knob_set("sleep_millisecs", 20);
+	knob_set("pages_to_scan", 1000);
+	say_figure("", await_saved(area.pages * (PROCESSES - 1)), "s", NULL);
+	crew_order(&crew, ORDER_VERIFY);
+	area_verify(&rest);
+}
+
+/* All knobs as at boot: new memory with twins, a quarter, beside memory long known. */
+static void save_default(void)
+{
+	struct area area = { .pages = wish.pages / PROCESSES / 4 };
+	struct area rest = { .pages = wish.pages / 4 * 3, .ids = wish.pages / 4 * 3 };
+	struct span span = {};
+	struct crew crew;
+
+	rest.first_id = area.pages;
+	area.ids = area.pages;
+	area_make(&rest);
+	crew_start(&crew, PROCESSES, &area);
+	start_anew(true);
+	area_offer(&rest);
+	pace_rounds(&span, SETTLED);
+	pace_default();
+	crew_order(&crew, ORDER_OFFER);
+	say_figure("", await_saved(area.pages * (PROCESSES - 1)), "s", NULL);
+	crew_order(&crew, ORDER_VERIFY);
+	area_verify(&rest);
+}
+
+const struct workload merge_workloads[] = {
+	{ "merge", merge },
+	{ "merge_prefix", merge_prefix },
+	{ "equal1000", equal1000 },
+	{ "equal20000", equal20000 },
+	{ "save", save },
+	{ "save_default", save_default },
+	{}
+};
