@@ -41,7 +41,7 @@ saved()
 		$1 == kernel && $3 == 1 && $4 == workload { print $6, $7 / 256 }' samples.csv
 }
 
-# plot NAME TITLE XLABEL YLABEL SETTINGS: of points.base and points.ours
+# plot NAME TITLE XLABEL YLABEL SETTINGS STYLE: of points.base and points.ours
 plot()
 {
 	# a line needs two points
@@ -58,19 +58,19 @@ plot()
 		set tics nomirror
 		set yrange [0:*]
 		$5
-		plot "points.base" with $6 lw 2 pt 7 ps 0.7 lc rgb "#b04030" title "base", \
-		     "points.ours" with $6 lw 2 pt 7 ps 0.7 lc rgb "#2060a0" title "this KSM"
+		plot "points.base" with $6 lw 4 lc rgb "#d09080" title "base", \
+		     "points.ours" with $6 lw 2 lc rgb "#2060a0" title "this KSM"
 	END
 }
 
 for kernel in base ours; do by_size $kernel > points.$kernel; done
 plot size "A steady round over unchanged, unique memory" "memory offered, MiB" \
-	"ns of ksmd a page" "set logscale x 2; set logscale y; set yrange [10:10000]" linespoints
+	"ns of ksmd a page" "set logscale x 2; set logscale y; set yrange [10:10000]" "linespoints pt 7 ps 0.7"
 
 for kernel in base ours; do by_writes $kernel > points.$kernel; done
 plot writes "A round over unique memory of which a share was written" "pages written, %" \
 	"ns of ksmd a page" "set xtics (0, 1, 3, 10, 30, 100); set logscale y; set yrange [10:20000]; \
-	set xrange [-1:105]; set nonlinear x via log(x+1) inverse exp(x)-1" linespoints
+	set xrange [0:110]; set nonlinear x via log(x+1) inverse exp(x)-1" "linespoints pt 7 ps 0.7"
 
 for kernel in base ours; do saved $kernel save > points.$kernel; done
 plot save "Memory saved over time, 1000 pages each 20 ms" "seconds" "MiB saved" "" lines

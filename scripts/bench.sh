@@ -55,19 +55,19 @@ raise_map_count()
 	echo "bench: vm.max_map_count of this machine is $wanted now"
 }
 
-# boot KERNEL MACHINE WORKLOAD PAGES: lines of the program into $out/results
+# boot KERNEL MACHINE WORKLOAD PAGES: the program's lines into $out/results
 boot()
 {
 	case $1 in base) suffix=-base ;; *) suffix='' ;; esac
-	set -- "$2" "$3:$4" $(($4 / 256)) "$suffix"
-	# three eighths more describe it all (page structures, page tables, KSM's records)
-	set -- "$1" "$2" $((256 + $3 * 11 / 8)) "$4"
-	case $1 in
-	um) kernel=$build/um$4/linux command="$top/scripts/boot-um.sh" ;;
-	x86) kernel=$build/x86$4/arch/x86/boot/bzImage command="$top/scripts/boot.sh" ;;
+	case $2 in
+	um) kernel=$build/um$suffix/linux command=$top/scripts/boot-um.sh ;;
+	x86) kernel=$build/x86$suffix/arch/x86/boot/bzImage command=$top/scripts/boot.sh ;;
 	esac
-	$first "$command" -k "$kernel" -i "$out/initramfs.cpio.gz" -m "$3" -t $limit \
-		-a "zram=0 bench=$least_cpu,$2" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1 9>&- &
+	# three eighths more describe it all: page structures, page tables, KSM's records
+	mib=$((256 + $4 * 11 / 8 / 256))
+	: > "$out/results"
+	$first "$command" -k "$kernel" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
+		-a "zram=0 bench=$least_cpu,$3:$4" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1 9>&- &
 	guest=$!
 	status=0
 	wait $guest || status=$?

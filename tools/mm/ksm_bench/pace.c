@@ -60,7 +60,7 @@ static unsigned long await_scans(unsigned long goal, double expected)
 	double step = expected ? expected / 200 : POLL;
 	unsigned long now;
 
-	step = step < POLL / 20 ? POLL / 20 : step > POLL ? POLL : step;
+	step = step < POLL / 50 ? POLL / 50 : step > POLL ? POLL : step;
 	while ((now = knob_get("full_scans")) < goal) {
 		double left = end - seconds_now();
 
@@ -110,16 +110,16 @@ void pace_measure(struct span *span, unsigned long multiple)
 /* Adds what it takes until a counter has a value. */
 void pace_until(struct span *span, const char *counter, unsigned long value)
 {
-	unsigned long before = knob_get("full_scans"), now = 0;
+	unsigned long before = knob_get("full_scans"), scans, now;
 	double start = seconds_now();
 
 	begin(span);
-	while (knob_get(counter) < value) {
-		now = knob_get("full_scans");
-		if (now - before > 100 || seconds_now() - start > PATIENCE)
-			fail("%s is %lu after %lu scans, and should be %lu",
-			     counter, knob_get(counter), now - before, value);
-		nap(POLL / 5);
+	while ((now = knob_get(counter)) < value) {
+		scans = knob_get("full_scans") - before;
+		if (scans > 100 || seconds_now() - start > PATIENCE)
+			fail("%s is %lu after %lu scans, and should be %lu", counter, now, scans,
+			     value);
+		nap(POLL / 2);
 	}
 	span->rounds += knob_get("full_scans") - before;
 	end(span);

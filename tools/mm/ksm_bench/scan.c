@@ -98,7 +98,11 @@ static void written(unsigned int per_mille, bool smart)
 		writes += area_write_share(&area, per_mille, turn++);
 		pace_rounds(&span, 1);
 	}
-	if (span.rounds > turns + turns / 8 + 1)
+	/*
+	 * A KSM to which skipped pages are free of charge passes all rounds that only skip in
+	 * one batch: nobody can write between them, and it makes no difference.
+	 */
+	if (!smart && span.rounds > turns + turns / 8 + 1)
 		fail("%lu rounds for %lu times of writing", span.rounds, turns);
 	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
 	area_verify(&area);
@@ -134,16 +138,31 @@ static void writeall_smart(void)
 	written(1000, true);
 }
 
-/* Taking the offer back makes KSM forget all that it knew of the pages. */
+#define ANCHOR 16
+
+/*
+ * Taking the offer back, and two rounds that find it gone, make KSM forget all that it
+ * knew of the pages.  A few pages stay offered, or there would be no rounds.
+ */
 static void first_sight(void)
 {
+	struct area anchor = { .pages = ANCHOR, .ids = ANCHOR, .first_id = wish.pages };
 	struct area area = unique(false);
-	struct span span = {};
+	struct span span = {}, between = {};
+	unsigned long known;
 
+	area_make(&anchor);
+	area_offer(&anchor);
 	pace_full(area.pages, false);
-	while (span.cpu < wish.least_cpu) {
+	for (;;) {
 		pace_rounds(&span, 1);
+		if (span.cpu >= wish.least_cpu)
+			break;
 		area_withdraw(&area);
+		pace_rounds(&between, 2);
+		known = proc_named("/proc/self/ksm_stat", "ksm_rmap_items");
+		if (known > ANCHOR)
+			fail("%lu pages are still known", known);
 		area_offer(&area);
 	}
 	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
