@@ -20,7 +20,6 @@ out=$build/bench${QUICK:+-quick}
 plan=$top/scripts/bench.plan
 rounds=3 least_cpu=2 limit=1200
 [ -z "$QUICK" ] || rounds=1 least_cpu=0.5 limit=300
-tab='	'
 
 # steps: a line `MACHINE WORKLOAD PAGES' for each guest that is wanted
 steps()
@@ -90,9 +89,10 @@ one()
 	boot "$1" "$2" "$3" "$4" || status=$?
 	tr -d '\r' < "$out/results" > "$out/results.unix"
 	mv "$out/results.unix" "$out/results"
-	sed -n "s/^figure,/$1,$2,$5,/p" "$out/results" >> "$out/figures.csv"
-	sed -n "s/^sample,/$1,$2,$5,/p" "$out/results" >> "$out/samples.csv"
+	# a fast wrong answer is worth nothing: figures of what failed are not kept
 	if [ $status -eq 0 ] && grep -q '^figure,' "$out/results"; then
+		sed -n "s/^figure,/$1,$2,$5,/p" "$out/results" >> "$out/figures.csv"
+		sed -n "s/^sample,/$1,$2,$5,/p" "$out/results" >> "$out/samples.csv"
 		return 0
 	fi
 	printf '%s\t%s\t%s\t%s\t%s\n' "$3" "$4" "$1" "$2" "$(why_failed)" >> "$out/failed"
@@ -126,6 +126,7 @@ lock bench
 mkdir -p "$out"
 rm -f "$out"/*.csv "$out"/failed "$out"/console* "$out"/report.md "$out"/*.svg
 steps > "$out/steps"
+# shellcheck disable=SC2046
 [ -s "$out/steps" ] || die "bench: no workload has \"$B\" in its name; there are:" \
 	$(grep -v '^#' "$plan" | awk '{ print $2 }')
 raise_map_count
