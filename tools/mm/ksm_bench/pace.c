@@ -51,13 +51,13 @@ static void end(struct span *span)
 }
 
 /*
- * Waits until full_scans is at least @goal, which is about @expected seconds away if that
- * is not 0: each look takes CPU time, too, so most are near the end.  Says where it is.
+ * Waits until full_scans is at least @goal, not before @expected seconds if that is not 0:
+ * each look takes CPU time, too, so most are near the end.  Says where it is.
  */
 static unsigned long await_scans(unsigned long goal, double expected)
 {
-	double start = seconds_now(), end = start + expected * 0.95;
-	double step = expected ? expected / 200 : POLL;
+	double start = seconds_now(), end = start + expected;
+	double step = expected ? expected / 200 : POLL / 10;
 	unsigned long now;
 
 	step = step < POLL / 50 ? POLL / 50 : step > POLL ? POLL : step;
@@ -87,7 +87,8 @@ static void add_rounds(struct span *span, unsigned long rounds, double expected)
 
 void pace_rounds(struct span *span, unsigned long rounds)
 {
-	add_rounds(span, rounds, span->rounds ? span->wall / span->rounds * rounds : 0);
+	/* by its own time: rests, and waiting for too long before, must not add up */
+	add_rounds(span, rounds, span->rounds ? span->cpu / span->rounds * rounds * 0.85 : 0);
 }
 
 /* As many rounds at a stretch as it takes for a figure that counts, a multiple of @multiple. */
@@ -103,7 +104,7 @@ void pace_measure(struct span *span, unsigned long multiple)
 			return;
 		more = span->cpu > wish.least_cpu / 20 ? wish.least_cpu * 1.1 / span->cpu + 1 : 20;
 		rounds *= more;
-		expected = span->wall / span->rounds * rounds;
+		expected = span->wall / span->rounds * rounds * 0.95;
 	}
 }
 
