@@ -149,7 +149,7 @@ static void P77_profits_of_processes_add_up(void)
 	long sum, rest;
 	unsigned int i;
 
-	ksm_sharers_start(all, ARRAY_SIZE(all), NR_ADDED, 21);
+	ksm_sharers_start(all, ARRAY_SIZE(all), PAGES, 21);
 	ksm_sharers_merge(all, ARRAY_SIZE(all));
 	ksm_merge(mem, NR_ADDED);
 	ksm_check_eq(ksm_knob_get("pages_shared"), NR_ADDED + 1);

@@ -58,6 +58,8 @@ static void smart_scan_reads_old_pages_less_often(void)
 	struct reading all, some;
 
 	ksm_need_knob("smart_scan");
+	if (ksm_has_knob("reread_rounds"))
+		ksm_knob_set("reread_rounds", 0);	/* pages are read to be counted */
 	ksm_run();
 	ksm_wait_scans(3);
 	/* Where it was stopped a round may have been under way, and the last one may be. */
