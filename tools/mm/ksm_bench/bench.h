@@ -79,6 +79,7 @@ struct span {
 #define SETTLED 36
 
 void pace_full(unsigned long pages, bool smart);
+void pace_steps(unsigned long pages, bool smart);
 void pace_default(void);
 void pace_rounds(struct span *span, unsigned long rounds);
 void pace_measure(struct span *span, unsigned long multiple);

@@ -24,6 +24,17 @@ void pace_full(unsigned long pages, bool smart)
 	knob_set("pages_to_scan", pages / 256 > 100 ? pages / 256 : 100);
 }
 
+/*
+ * With rests between batches, in which it can be stopped: what a round has more than was
+ * asked for is a batch at most, and none where a batch ends with the round.
+ */
+void pace_steps(unsigned long pages, bool smart)
+{
+	pace_full(pages, smart);
+	knob_set("sleep_millisecs", 20);
+	knob_set("pages_to_scan", pages / 16 > 100 ? pages / 16 : 100);
+}
+
 /* As at boot. */
 void pace_default(void)
 {

@@ -88,7 +88,7 @@ static void written(unsigned int per_mille, bool smart)
 	struct span before = {}, span = {};
 	unsigned long cycle = smart ? CYCLE : 1, turn = 0, writes = 0, turns;
 
-	pace_full(area.pages, smart);
+	pace_steps(area.pages, smart);
 	pace_rounds(&before, smart ? SETTLED : 4);
 	for (turns = 0; turns < (smart ? SETTLED : 4); turns++) {
 		area_write_share(&area, per_mille, turn++);
