@@ -72,6 +72,21 @@ static int move(struct ksm_offer *offer, struct ksm_node *node, struct folio *ke
 }
 
 /**
+ * ksm_gather_wants() - would a fuller KSM page be better, as far as is known?
+ * @node: the node of the page that is mapped
+ *
+ * Context: The caller holds ksm_pass_lock.
+ * Return: true if so; then nobody should have more references on the page than
+ *	   need be when ksm_gather_page() is called.
+ */
+bool ksm_gather_wants(const struct ksm_node *node)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return node->chain && ksm_chain_can_spare(node);
+}
+
+/**
  * ksm_gather_page() - map a fuller KSM page of the same content, if that helps
  * @offer: a KSM page, with its item
  *
@@ -98,7 +113,8 @@ int ksm_gather_page(struct ksm_offer *offer)
 	switch (ksm_stable_search(node->hash, offer->page, &twin, &keep)) {
 	case KSM_FOUND_TWIN:
 		/* Another chain's: the page has just moved to another NUMA node. */
-		if (twin->chain == node->chain && ksm_chain_can_spare(node))
+		if (twin->chain == node->chain && ksm_chain_can_spare(node) &&
+		    !ksm_merge_is_held(offer))
 			err = move(offer, twin, keep);
 		folio_put(keep);
 		return err;

@@ -101,9 +101,6 @@ static int pair_locked(struct ksm_offer *a, struct ksm_offer *b,
 	/* It may have been forked since it was chosen. */
 	if (!ksm_node_has_room(node, page_folio(a->page)))
 		return -EAGAIN;
-	/* No KSM page is made for one that cannot join it. */
-	if (ksm_merge_is_held(b))
-		return -EAGAIN;
 	err = ksm_merge_freeze(a);
 	if (err)
 		return err;
@@ -206,6 +203,8 @@ static enum ksm_match match_zero(struct ksm_offer *offer)
 {
 	if (is_large(offer->page))
 		return KSM_MATCH_LARGE;
+	if (ksm_merge_is_held(offer))
+		return KSM_MATCH_BUSY;
 	return merge_zero(offer) ? KSM_MATCH_FAILED : KSM_MATCH_ZERO;
 }
 
@@ -216,6 +215,7 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 	struct ksm_node *node;
 	enum ksm_found found;
 	struct folio *keep;
+	bool held = false;
 	int err;
 
 	while ((found = ksm_stable_search(hash, offer->page, &node, &keep)) ==
@@ -232,9 +232,13 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 		return KSM_MATCH_LARGE;
 	}
 	err = take_item(offer);
-	if (!err)
-		err = join(offer, node, keep);
+	if (!err) {
+		held = ksm_merge_is_held(offer);
+		err = held ? -EAGAIN : join(offer, node, keep);
+	}
 	folio_put(keep);
+	if (held)
+		return KSM_MATCH_BUSY;
 	return err ? KSM_MATCH_FAILED : KSM_MATCH_MERGED;
 }
 
@@ -260,6 +264,11 @@ static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin
 	if (is_large(offer->page))
 		return KSM_MATCH_LARGE;
 	if (is_large(twin->page) && ksm_merge_split(twin->page))
+		return KSM_MATCH_FAILED;
+	/* Asked before it costs other page tables, and all CPUs, something. */
+	if (ksm_merge_is_held(offer))
+		return KSM_MATCH_BUSY;
+	if (ksm_merge_is_held(twin))
 		return KSM_MATCH_FAILED;
 	if (!is_full(offer->page))
 		pair(offer, twin);
@@ -296,16 +305,20 @@ static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 			return KSM_MATCH_WAITING;
 		case KSM_FOUND_TWIN:
 			break;
+		case KSM_FOUND_BUSY:
+			return KSM_MATCH_BUSY;
 		default:
 			return KSM_MATCH_FAILED;
 		}
 		match = match_twin(offer, &twin);
 		/*
-		 * One of the two is in use. Take the other's place in the tree,
-		 * or a page that is pinned for good would keep its equals apart.
+		 * The other is in use, perhaps. Take its place in the tree, or
+		 * a page that is pinned for good would keep its equals apart.
 		 */
-		if (match == KSM_MATCH_FAILED)
+		if (match == KSM_MATCH_FAILED) {
 			give_way(twin.item);
+			offer->failed = true;
+		}
 		ksm_unstable_release(offer, &twin);
 	} while (match == KSM_MATCH_FAILED && --tries);
 	return match;

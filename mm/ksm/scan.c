@@ -87,7 +87,7 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 	case KSM_MATCH_WAITING:
 		offer->item->pfn = record.pfn;
 		offer->item->age = record.age;
-		offer->item->trusted = record.trusted;
+		offer->item->trusted = record.trusted && !offer->failed;
 		break;
 	case KSM_MATCH_FAILED:
 		/* It may not be what it was: read it next time. */
@@ -104,7 +104,8 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
  * A KSM page: see that its item is the one that it should have, and its page one
  * that is worth keeping.
  */
-static void meet_ksm_page(struct ksm_offer *offer, struct ksm_budget *budget)
+static void meet_ksm_page(struct ksm_glance_run *run, unsigned int i,
+			  struct ksm_offer *offer, struct ksm_budget *budget)
 {
 	unsigned long index = offer->addr >> PAGE_SHIFT;
 	struct ksm_item *item;
@@ -114,6 +115,9 @@ static void meet_ksm_page(struct ksm_offer *offer, struct ksm_budget *budget)
 	if (item && item->kind == KSM_ITEM_MERGED &&
 	    item->node == ksm_node_of(page_folio(offer->page))) {
 		offer->item = item;
+		/* The run may hold the page for other addresses, too. */
+		if (ksm_gather_wants(item->node))
+			ksm_walk_cut(run, i + 1, offer->addr + PAGE_SIZE);
 		err = ksm_gather_page(offer);
 		if (err != -ENOENT)
 			ksm_policy_spend(budget, KSM_BUDGET_READ);
@@ -178,7 +182,7 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_bud
 
 	if (folio_test_ksm(page_folio(offer.page))) {
 		ksm_policy_spend(budget, 1);
-		meet_ksm_page(&offer, budget);
+		meet_ksm_page(run, i, &offer, budget);
 		return;
 	}
 	if (meet_page(&offer, found, budget) != KSM_MATCH_LARGE)

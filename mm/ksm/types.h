@@ -223,6 +223,7 @@ struct ksm_chain {
  * @addr: the address it is mapped at
  * @page: the page; the caller holds one reference on its folio
  * @item: its item, in @owner's records
+ * @failed: a merge of it has failed, so it may not be what it was
  */
 struct ksm_offer {
 	struct ksm_mm		*owner;
@@ -230,6 +231,7 @@ struct ksm_offer {
 	unsigned long		addr;
 	struct page		*page;
 	struct ksm_item		*item;
+	bool			failed;
 };
 
 /**

@@ -258,13 +258,13 @@ static void P48_a_candidate_leaves_its_tree_before_it_can_fail(struct kunit *tes
 	ksm_test_write(test, at.mm, d, 2);
 	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, d), KSM_MATCH_WAITING);
 	KUNIT_EXPECT_NE(test, item_at(d)->round, 0);
-	/* It has another content now, which is that of a KSM page; but it is in use. */
+	/* It has another content now, which is that of a KSM page; but it is locked. */
 	ksm_test_merge_pair(test, at.mm, at.a, at.b);
 	ksm_test_write(test, at.mm, d, 1);
 	folio = ksm_test_folio_at(at.mm, d);
-	folio_get(folio);
+	folio_lock(folio);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, d), KSM_MATCH_FAILED);
-	folio_put(folio);
+	folio_unlock(folio);
 	KUNIT_ASSERT_NOT_NULL(test, item_at(d));
 	KUNIT_EXPECT_EQ(test, item_at(d)->kind, KSM_ITEM_CANDIDATE);
 	KUNIT_EXPECT_EQ(test, item_at(d)->round, 0);

@@ -11,6 +11,7 @@
 #include "../mms.h"
 #include "../node.h"
 #include "../record.h"
+#include "../scan.h"
 #include "../state.h"
 #include "fixture.h"
 
@@ -186,6 +187,37 @@ static void nothing_moves_before_it_is_time(struct kunit *test)
 	ksm_test_tend_every(0);
 	KUNIT_EXPECT_NE(test, gather(3), gather(2 * LIMIT - 1));
 	KUNIT_EXPECT_PTR_EQ(test, folio_of(3), folio_of(2 * LIMIT - 1));
+}
+
+static void scan_round(void)
+{
+	unsigned long rounds = ksm_counts.rounds;
+	int tries = 1000;
+
+	while (ksm_counts.rounds == rounds && tries--) {
+		mutex_lock(&ksm_pass_lock);
+		ksm_scan_batch(1000000);
+		mutex_unlock(&ksm_pass_lock);
+	}
+}
+
+/* Two mappings of each of three pages, in turns: a run of the scan holds each so often. */
+static void a_run_that_holds_a_page_twice_is_not_in_the_way(struct kunit *test)
+{
+	unsigned int i, nr;
+
+	for (nr = 0; nr < 3; nr++)
+		for (i = nr; i < PAGES; i += 3)
+			match(i);
+	for (nr = 0; nr < 3; nr++)
+		KUNIT_ASSERT_PTR_EQ(test, folio_of(nr), folio_of(nr + 3));
+	leave(test, 6, PAGES);
+	expect_counts(test, 3, 3, 3);
+	ksm_test_tend_every(0);
+	scan_round();
+	/* Six mappings need two pages. */
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 2);
+	expect_merged(test, 0, 6);
 }
 
 /* One mapping of the first page is left, two of the second; the first can go. */
@@ -368,6 +400,7 @@ static struct kunit_case gather_cases[] = {
 	KUNIT_CASE(mappings_leave_pages_that_few_map),
 	KUNIT_CASE(where_nothing_is_gained_nothing_moves),
 	KUNIT_CASE(nothing_moves_before_it_is_time),
+	KUNIT_CASE(a_run_that_holds_a_page_twice_is_not_in_the_way),
 	KUNIT_CASE(P1_a_page_in_use_does_not_move),
 	KUNIT_CASE(a_locked_page_does_not_move),
 	KUNIT_CASE(P13_who_moves_is_compared),

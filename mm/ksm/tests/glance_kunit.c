@@ -5,6 +5,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
 #include <linux/uaccess.h>
 
 #include "../mms.h"
@@ -226,46 +227,92 @@ static void smart_scan_does_not_put_off_a_reading_that_is_due(struct kunit *test
 	}
 }
 
-static void a_page_that_comes_back_as_another_is_no_KSM_page(struct kunit *test)
+/* What was merged is another page now, of the number that the KSM page had. */
+static void come_back_as_another(struct kunit *test)
 {
 	struct ksm_item *item;
-	unsigned int i;
 
 	ksm_test_write(test, at.mm, page(1), 7);
 	ksm_test_write(test, at.mm, page(6), 7);
 	scan_round();
 	scan_round();
-	KUNIT_ASSERT_EQ(test, ksm_counts.sharing, 1);
+	KUNIT_ASSERT_EQ(test, at.mm->ksm_merging_pages, 2);
 	item = ksm_record_item(ksm_record_load(ksm_mms_find(at.mm), page(1) >> PAGE_SHIFT));
 	KUNIT_ASSERT_NOT_NULL(test, item);
-	/* As if that one's node were of the page that is there now. */
 	ksm_test_write(test, at.mm, page(1), 8);
 	WRITE_ONCE(item->node->pfn, folio_pfn(ksm_test_folio_at(at.mm, page(1))));
+}
+
+static void a_page_that_comes_back_as_another_is_no_KSM_page(struct kunit *test)
+{
+	come_back_as_another(test);
 	scan_round();
-	KUNIT_EXPECT_EQ(test, recorded(1).pfn ? 1 : 0, 1);
-	/* A PTE that is clean does not hide it for ever. */
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 1);
+}
+
+static void a_clean_PTE_does_not_hide_that_for_ever(struct kunit *test)
+{
+	unsigned int i;
+	pte_t pte;
+
+	come_back_as_another(test);
+	pte = pte_mkclean(ksm_test_pte_at(at.mm, page(1)));
+	mmap_read_lock(at.mm);
+	ksm_test_set_pte(at.mm, page(1), pte);
+	mmap_read_unlock(at.mm);
 	for (i = 0; i < 64; i++)
 		scan_round();
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 1);
 }
 
-static void who_gave_way_in_the_tree_is_read_again(struct kunit *test)
+static void who_merged_in_vain_is_read_again(struct kunit *test)
 {
 	unsigned long a = page(1), b = page(6);
+	struct folio *folio;
 
 	ksm_test_write(test, at.mm, a, 7);
 	ksm_test_write(test, at.mm, b, 7);
 	scan_round();
-	/* Held by somebody else: neither may merge. */
-	folio_get(ksm_test_folio_at(at.mm, a));
-	folio_get(ksm_test_folio_at(at.mm, b));
+	/* Where the PTE knew of a write, freezing may have cleaned it. */
+	folio = ksm_test_folio_at(at.mm, b);
+	folio_lock(folio);
 	scan_round();
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
-	KUNIT_EXPECT_EQ(test, scan_round(), 1);
-	folio_put(ksm_test_folio_at(at.mm, a));
-	folio_put(ksm_test_folio_at(at.mm, b));
+	KUNIT_EXPECT_EQ(test, scan_round(), 2);
+	folio_unlock(folio);
 	scan_round();
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, a, 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, b, 7));
+}
+
+static void what_cannot_merge_is_not_read_again(struct kunit *test)
+{
+	unsigned long a = page(1), b = page(6);
+	struct folio *folio;
+
+	ksm_test_write(test, at.mm, a, 7);
+	ksm_test_write(test, at.mm, b, 7);
+	folio = ksm_test_folio_at(at.mm, b);
+	folio_get(folio);
+	scan_round();
+	scan_round();
+	KUNIT_EXPECT_EQ(test, scan_round(), 0);
+	folio_put(folio);
+	scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+}
+
+static void what_is_shared_by_fork_is_not_read_again(struct kunit *test)
+{
+	struct mm_struct *child = ksm_test_fork(test, at.mm);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, ksm_mms_find(child));
+	for (i = 0; i < 3; i++)
+		scan_round();
+	KUNIT_EXPECT_EQ(test, scan_round(), 0);
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 }
 
 #ifdef CONFIG_MMU_NOTIFIER
@@ -422,7 +469,10 @@ static struct kunit_case glance_cases[] = {
 	KUNIT_CASE(what_no_PTE_knows_of_is_not_merged_by_its_old_hash),
 	KUNIT_CASE(smart_scan_does_not_put_off_a_reading_that_is_due),
 	KUNIT_CASE(a_page_that_comes_back_as_another_is_no_KSM_page),
-	KUNIT_CASE(who_gave_way_in_the_tree_is_read_again),
+	KUNIT_CASE(a_clean_PTE_does_not_hide_that_for_ever),
+	KUNIT_CASE(who_merged_in_vain_is_read_again),
+	KUNIT_CASE(what_cannot_merge_is_not_read_again),
+	KUNIT_CASE(what_is_shared_by_fork_is_not_read_again),
 	KUNIT_CASE(no_PTE_is_believed_beside_other_page_tables),
 	KUNIT_CASE(what_a_PTE_knew_the_folio_knows),
 	KUNIT_CASE(who_writes_on_makes_the_PTE_dirty_again),

@@ -198,10 +198,10 @@ static void different_pages_stay_apart(struct kunit *test)
 
 /* Of the pages at @a and @b, which are equal, one cannot be merged for now. */
 static void expect_apart(struct kunit *test, struct mm_struct *mm, unsigned long a,
-			 unsigned long b)
+			 unsigned long b, enum ksm_match match)
 {
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_WAITING);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), match);
 	KUNIT_EXPECT_PTR_NE(test, ksm_test_folio_at(mm, a), ksm_test_folio_at(mm, b));
 	/* A KSM page is never made for nothing. */
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(mm, a)));
@@ -217,7 +217,7 @@ static void P10_a_page_in_use_is_not_merged(struct kunit *test)
 	struct folio *folio = ksm_test_folio_at(mm, b);
 
 	folio_get(folio);
-	expect_apart(test, mm, a, b);
+	expect_apart(test, mm, a, b, KSM_MATCH_BUSY);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, b), folio);
 	folio_put(folio);
 }
@@ -230,12 +230,29 @@ static void a_page_in_use_does_not_keep_others_apart(struct kunit *test)
 	struct folio *folio = ksm_test_folio_at(mm, a);
 
 	folio_get(folio);
-	expect_apart(test, mm, a, b);
+	expect_apart(test, mm, a, b, KSM_MATCH_WAITING);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_MERGED);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, b), ksm_test_folio_at(mm, c));
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, a), folio);
 	folio_put(folio);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_MERGED);
+}
+
+/* The other way round: the page in use comes second. */
+static void a_page_in_use_takes_no_place(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
+	unsigned long c = new_page(test, mm, 1);
+	struct folio *folio = ksm_test_folio_at(mm, a);
+
+	folio_get(folio);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, b), KSM_MATCH_WAITING);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_BUSY);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_MERGED);
+	folio_put(folio);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, b), ksm_test_folio_at(mm, c));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, a), folio);
 }
 
 static void a_page_in_use_does_not_join(struct kunit *test)
@@ -247,7 +264,7 @@ static void a_page_in_use_does_not_join(struct kunit *test)
 
 	ksm_test_merge_pair(test, mm, at[0], at[1]);
 	folio_get(folio);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_FAILED);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_BUSY);
 	folio_put(folio);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, c), folio);
 	expect_counts(test, 1, 1);
@@ -261,7 +278,7 @@ static void a_locked_page_is_not_waited_for(struct kunit *test)
 	struct folio *folio = ksm_test_folio_at(mm, a);
 
 	folio_lock(folio);
-	expect_apart(test, mm, a, b);
+	expect_apart(test, mm, a, b, KSM_MATCH_WAITING);
 	folio_unlock(folio);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_MERGED);
 }
@@ -274,7 +291,7 @@ static void P60_a_page_shared_by_fork_is_not_merged_with_itself(struct kunit *te
 
 	child = ksm_test_fork(test, mm);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(child, a), KSM_MATCH_FAILED);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(child, a), KSM_MATCH_BUSY);
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(folio));
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 2);
 	expect_counts(test, 0, 0);
@@ -326,6 +343,7 @@ static struct kunit_case match_cases[] = {
 	KUNIT_CASE(different_pages_stay_apart),
 	KUNIT_CASE(P10_a_page_in_use_is_not_merged),
 	KUNIT_CASE(a_page_in_use_does_not_keep_others_apart),
+	KUNIT_CASE(a_page_in_use_takes_no_place),
 	KUNIT_CASE(a_page_in_use_does_not_join),
 	KUNIT_CASE(a_locked_page_is_not_waited_for),
 	KUNIT_CASE(P60_a_page_shared_by_fork_is_not_merged_with_itself),
