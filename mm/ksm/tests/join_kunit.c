@@ -91,14 +91,15 @@ static struct folio *keep_a(struct kunit *test)
 	return keep;
 }
 
-/* Let page b join @keep. */
+/* Let page b join @keep, by the item that it has if it was tried before. */
 static int join(struct folio *keep)
 {
 	struct ksm_mm *km = ksm_test_lock(at.mm);
-	struct ksm_item *item = new_item(km, at.b);
+	struct ksm_item *item = ksm_record_item(ksm_record_load(km, PHYS_PFN(at.b)));
 	struct ksm_offer offer;
 	int err = -ENOENT;
 
+	item = item ?: new_item(km, at.b);
 	if (item && ksm_test_offer(&offer, km, at.b)) {
 		err = join_locked(&offer, item, keep);
 		put_page(offer.page);

@@ -1,173 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * ksmd believes a clean PTE and cleans dirty ones.  What goes past a PTE must be found
- * all the same, and what others read from the bits must stay right: what was written
- * is in memory or in swap, whatever ksmd has cleaned meanwhile.
+ * ksmd believes a clean PTE and cleans dirty ones.  What others read from the bits must
+ * stay right: what was written is in memory or in swap, whatever ksmd has cleaned
+ * meanwhile.
  */
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 
+#include <linux/fs.h>
+
+#include "ksm_clean.h"
 #include "ksm_util.h"
 
-#define PAGES	64
-#define REREAD	4
-
-/* ksmd has read the pages, and cleaned their PTEs before. */
-static void clean(void)
-{
-	ksm_run();
-	ksm_wait_scans(3);
-}
-
-/* Pages of which each is unlike all others, their PTEs clean. */
-static char *map_clean(void)
-{
-	char *mem = ksm_map(PAGES);
-	size_t i;
-
-	ksm_need_knob("reread_rounds");
-	ksm_knob_set("smart_scan", 0);
-	for (i = 0; i < PAGES; i++)
-		ksm_fill_page(mem + i * psize(), 1000 + i);
-	ksm_mergeable(mem, PAGES);
-	clean();
-	return mem;
-}
-
-static void verify(const char *mem, size_t from, size_t to)
-{
-	for (; from < to; from++)
-		ksm_verify_equal(mem + from * psize(), 1, 1000 + from);
-}
-
-/* ------------------------------------------------------------------------- */
-/* What goes past a PTE.                                                      */
-
-static void write_by_proc_mem(char *page, char *content)
-{
-	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-
-	ksm_check(fd >= 0, "/proc/self/mem: %m");
-	ksm_check_eq(pwrite(fd, content, psize(), (off_t)(unsigned long)page), psize());
-	close(fd);
-}
-
-static void write_by_writev(char *page, char *content)
-{
-	struct iovec from = { content, psize() }, to = { page, psize() };
-	ssize_t done = syscall(SYS_process_vm_writev, getpid(), &from, 1L, &to, 1L, 0L);
-
-	ksm_check_eq(done, psize());
-}
-
-/* A disk in memory; or skip. */
-static int open_disk(void)
-{
-	char text[32], path[64];
-	int id, fd;
-
-	if (ksm_read_text("/sys/class/zram-control/hot_add", text, sizeof(text)) < 0)
-		ksm_skip("no disk can be made of zram");
-	id = atoi(text);
-	snprintf(path, sizeof(path), "/sys/block/zram%d/disksize", id);
-	ksm_check_eq(ksm_write_text(path, "1048576"), 0);
-	snprintf(path, sizeof(path), "/dev/zram%d", id);
-	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (fd < 0)
-		ksm_skip("%s: %m", path);
-	return fd;
-}
-
-static void write_by_direct_io(char *page, char *content)
-{
-	int fd = open_disk();
-
-	ksm_check_eq(pwrite(fd, content, psize(), 0), psize());
-	ksm_check_eq(pread(fd, page, psize(), 0), psize());
-	close(fd);
-}
-
-static char *content_of(u64 seed)
-{
-	char *content = ksm_map(1);
-
-	ksm_fill_page(content, seed);
-	return content;
-}
-
-/* A page becomes equal to another behind its PTE: in time that is found, and they merge. */
-static void found_in_time(void (*write_page)(char *page, char *content))
-{
-	char *mem = map_clean(), *content = content_of(1000);
-
-	ksm_knob_set("reread_rounds", REREAD);
-	ksm_stop();
-	write_page(mem + 5 * psize(), content);
-	ksm_run();
-	/* To be read; to have held; to be met by the other. */
-	ksm_wait_scans(REREAD + 2);
-	ksm_stop();
-	ksm_check_eq(ksm_ksm_pages(mem, PAGES), 2);
-	ksm_check_eq(ksm_pfn(mem), ksm_pfn(mem + 5 * psize()));
-	ksm_verify_equal(mem + 5 * psize(), 1, 1000);
-	verify(mem, 0, 5);
-	verify(mem, 6, PAGES);
-}
-
-/* A page is not any more what is remembered of it, and another is now: they stay apart. */
-static void not_merged_by_memory(void (*write_page)(char *page, char *content))
-{
-	char *mem = map_clean(), *content = content_of(7);
-
-	ksm_knob_set("reread_rounds", 1000000007);
-	ksm_stop();
-	write_page(mem + 5 * psize(), content);
-	ksm_fill_page(mem + 9 * psize(), 1005);
-	ksm_run();
-	ksm_wait_scans(4);
-	ksm_stop();
-	ksm_check_eq(ksm_ksm_pages(mem, PAGES), 0);
-	ksm_verify_equal(mem + 5 * psize(), 1, 7);
-	ksm_verify_equal(mem + 9 * psize(), 1, 1005);
-}
-
-static void what_proc_mem_writes_is_found(void)
-{
-	found_in_time(write_by_proc_mem);
-}
-
-static void what_proc_mem_writes_is_compared(void)
-{
-	not_merged_by_memory(write_by_proc_mem);
-}
-
-static void what_process_vm_writev_writes_is_found(void)
-{
-	found_in_time(write_by_writev);
-}
-
-static void what_process_vm_writev_writes_is_compared(void)
-{
-	not_merged_by_memory(write_by_writev);
-}
-
-static void what_direct_io_reads_is_found(void)
-{
-	found_in_time(write_by_direct_io);
-}
-
-static void what_direct_io_reads_is_compared(void)
-{
-	not_merged_by_memory(write_by_direct_io);
-}
-
-/* ------------------------------------------------------------------------- */
-/* What others read from the bits.                                            */
+#define PAGES	KSM_CLEAN_PAGES
 
 static bool soft_dirty(const void *addr)
 {
@@ -176,7 +23,7 @@ static bool soft_dirty(const void *addr)
 
 static void soft_dirty_tells_of_writes_and_of_nothing_else(void)
 {
-	char *mem = map_clean();
+	char *mem = ksm_map_clean();
 	size_t i;
 
 	if (!softdirty_supported())
@@ -194,6 +41,116 @@ static void soft_dirty_tells_of_writes_and_of_nothing_else(void)
 		ksm_check(!soft_dirty(mem + i * psize()), "page %zu has got a bit", i);
 }
 
+static size_t referenced(const char *mem)
+{
+	struct ksm_area area;
+
+	ksm_area(0, mem, PAGES, &area);
+	return area.referenced;
+}
+
+/* To be read by ksmd, and to be cleaned, is not to be used. */
+static void clear_refs_tells_of_use_and_of_nothing_else(void)
+{
+	char *mem = ksm_map_clean();
+
+	ksm_fill_unique(mem, PAGES, 300);
+	ksm_stop();
+	ksm_check_eq(ksm_write_text("/proc/self/clear_refs", "1"), 1);
+	ksm_flush_tlb();
+	ksm_check_eq(referenced(mem), 0);
+	ksm_clean();
+	ksm_check_eq(referenced(mem), 0);
+	ksm_fill_page(mem + 5 * psize(), 305);
+	ksm_verify_unique(mem, 3, 300);
+	ksm_clean();
+	ksm_check_eq(referenced(mem), 4);
+	ksm_fill_page(mem + 5 * psize(), 7);
+	ksm_verify_equal(mem + 5 * psize(), 1, 7);
+}
+
+static void page_idle_tells_of_use_and_of_nothing_else(void)
+{
+	int fd = ksm_idle_open();
+	char *mem = ksm_map_clean();
+	unsigned long pfn[PAGES];
+	size_t i;
+
+	ksm_fill_unique(mem, PAGES, 300);
+	ksm_stop();
+	for (i = 0; i < PAGES; i++) {
+		pfn[i] = ksm_pfn(mem + i * psize());
+		ksm_idle_set(fd, pfn[i]);
+	}
+	ksm_flush_tlb();
+	ksm_clean();
+	for (i = 0; i < PAGES; i++)
+		ksm_check(ksm_is_idle(fd, pfn[i]), "page %zu was not used, and is not idle", i);
+	for (i = 0; i < PAGES; i += 2)
+		mem[i * psize()]++;
+	ksm_clean();
+	for (i = 0; i < PAGES; i++)
+		ksm_check(ksm_is_idle(fd, pfn[i]) == i % 2, "page %zu: the bit is wrong", i);
+	for (i = 0; i < PAGES; i += 2)
+		mem[i * psize()]--;
+	ksm_verify_unique(mem, PAGES, 300);
+}
+
+/* Which pages were written since the last time? They are protected again. */
+static void expect_written(char *mem, unsigned int step, const char *when)
+{
+	struct page_region found[PAGES];
+	struct pm_scan_arg arg = {
+		.size		= sizeof(arg),
+		.flags		= PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.start		= (uintptr_t)mem,
+		.end		= (uintptr_t)mem + PAGES * psize(),
+		.vec		= (uintptr_t)found,
+		.vec_len	= PAGES,
+		.category_mask	= PAGE_IS_WRITTEN,
+		.return_mask	= PAGE_IS_WRITTEN,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	long i, nr;
+
+	ksm_check(fd >= 0, "/proc/self/pagemap: %m");
+	nr = ioctl(fd, PAGEMAP_SCAN, &arg);
+	ksm_check(nr >= 0, "PAGEMAP_SCAN: %m");
+	close(fd);
+	ksm_check(nr == (step ? PAGES / step : 0), "%s: %ld regions are said to be written", when,
+		  nr);
+	for (i = 0; i < nr; i++) {
+		ksm_check_eq(found[i].start, (uintptr_t)mem + i * step * psize());
+		ksm_check_eq(found[i].end, found[i].start + psize());
+	}
+}
+
+static void PAGEMAP_SCAN_tells_of_writes_and_of_nothing_else(void)
+{
+	int uffd = ksm_uffd_open_async();
+	char *mem = ksm_map_clean();
+	size_t i;
+
+	ksm_uffd_wp_register(uffd, mem, PAGES);
+	ksm_uffd_wp(uffd, mem, PAGES, true);
+	ksm_clean();
+	expect_written(mem, 0, "nothing was written");
+	for (i = 0; i < PAGES; i += 2)
+		ksm_fill_page(mem + i * psize(), 2000 + i);
+	ksm_clean();
+	expect_written(mem, 2, "every second page was written");
+	ksm_clean();
+	expect_written(mem, 0, "nothing was written since");
+	for (i = 0; i < PAGES; i += 4)
+		ksm_fill_page(mem + i * psize(), 3000 + i);
+	ksm_clean();
+	expect_written(mem, 4, "every fourth page was written");
+	for (i = 0; i < PAGES; i++)
+		ksm_verify_equal(mem + i * psize(), 1,
+				 (i % 4 ? i % 2 ? KSM_CLEAN_SEED : 2000 : 3000) + i);
+	close(uffd);
+}
+
 /* Swap has a copy of each page; what is written then must not be taken for that. */
 static void what_is_written_after_swap_in_goes_to_swap_again(void)
 {
@@ -201,12 +158,12 @@ static void what_is_written_after_swap_in_goes_to_swap_again(void)
 
 	ksm_need_swap();
 	ksm_cgroup_enter("dirty");
-	mem = map_clean();
+	mem = ksm_map_clean();
 	ksm_swap_out(mem, PAGES);
-	verify(mem, 0, PAGES);
-	clean();
+	ksm_verify_clean(mem, 0, PAGES);
+	ksm_clean();
 	ksm_fill_unique(mem, PAGES, 300);
-	clean();
+	ksm_clean();
 	ksm_stop();
 	ksm_swap_out(mem, PAGES);
 	ksm_verify_unique(mem, PAGES, 300);
@@ -218,10 +175,10 @@ static void what_is_written_after_MADV_FREE_stays(void)
 
 	ksm_need_swap();
 	ksm_cgroup_enter("dirty");
-	mem = map_clean();
+	mem = ksm_map_clean();
 	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_FREE));
 	ksm_fill_unique(mem, PAGES, 300);
-	clean();
+	ksm_clean();
 	ksm_stop();
 	ksm_push_out(mem, PAGES);
 	ksm_verify_unique(mem, PAGES, 300);
@@ -285,13 +242,10 @@ static void nothing_is_lost_of_what_is_written_meanwhile(void)
 }
 
 static const struct ksm_test tests[] = {
-	KSM_TEST(what_proc_mem_writes_is_found),
-	KSM_TEST(what_proc_mem_writes_is_compared),
-	KSM_TEST(what_process_vm_writev_writes_is_found),
-	KSM_TEST(what_process_vm_writev_writes_is_compared),
-	KSM_TEST(what_direct_io_reads_is_found),
-	KSM_TEST(what_direct_io_reads_is_compared),
 	KSM_TEST(soft_dirty_tells_of_writes_and_of_nothing_else),
+	KSM_TEST(PAGEMAP_SCAN_tells_of_writes_and_of_nothing_else),
+	KSM_TEST(clear_refs_tells_of_use_and_of_nothing_else),
+	KSM_TEST(page_idle_tells_of_use_and_of_nothing_else),
 	KSM_TEST(what_is_written_after_swap_in_goes_to_swap_again),
 	KSM_TEST(what_is_written_after_MADV_FREE_stays),
 	KSM_TEST_LONG(nothing_is_lost_of_what_is_written_meanwhile, 240),

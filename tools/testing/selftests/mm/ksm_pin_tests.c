@@ -9,10 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 
-#include <linux/io_uring.h>
 #include <linux/loop.h>
 #include <mm/gup_test.h>
 
+#include "ksm_ring.h"
 #include "ksm_util.h"
 
 #define PAGES	16
@@ -64,64 +64,6 @@ static void a_KSM_page_in_a_pipe_keeps_its_content(void)
 	ksm_verify_equal(copy, 2, 2);
 }
 
-/* The smallest io_uring: one request at a time. */
-struct ring {
-	int				fd;
-	struct io_uring_params		params;
-	char				*sq;
-	char				*cq;
-	struct io_uring_sqe		*sqes;
-};
-
-static void *ring_part(struct ring *ring, size_t len, off_t offset)
-{
-	void *part = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, offset);
-
-	ksm_check(part != MAP_FAILED, "mmap of the ring: %m");
-	return part;
-}
-
-static void ring_open(struct ring *ring)
-{
-	memset(ring, 0, sizeof(*ring));
-	ring->fd = syscall(SYS_io_uring_setup, 4, &ring->params);
-	if (ring->fd < 0)
-		ksm_skip("io_uring: %m");
-	ring->sq = ring_part(ring, psize(), IORING_OFF_SQ_RING);
-	ring->cq = ring_part(ring, psize(), IORING_OFF_CQ_RING);
-	ring->sqes = ring_part(ring, psize(), IORING_OFF_SQES);
-}
-
-static void ring_register(struct ring *ring, char *mem, size_t len)
-{
-	struct iovec range = { .iov_base = mem, .iov_len = len };
-
-	ksm_check_sys(syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_BUFFERS, &range, 1));
-}
-
-static void ring_read_fixed(struct ring *ring, int fd, char *mem, size_t len, u64 offset)
-{
-	unsigned int *tail = (unsigned int *)(ring->sq + ring->params.sq_off.tail);
-	unsigned int *array = (unsigned int *)(ring->sq + ring->params.sq_off.array);
-	unsigned int *head = (unsigned int *)(ring->cq + ring->params.cq_off.head);
-	unsigned int slot = *tail % ring->params.sq_entries;
-	struct io_uring_cqe *cqe;
-
-	memset(&ring->sqes[slot], 0, sizeof(*ring->sqes));
-	ring->sqes[slot].opcode = IORING_OP_READ_FIXED;
-	ring->sqes[slot].fd = fd;
-	ring->sqes[slot].addr = (uintptr_t)mem;
-	ring->sqes[slot].len = len;
-	ring->sqes[slot].off = offset;
-	array[slot] = slot;
-	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-	ksm_check_eq(syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0),
-		     1);
-	cqe = (struct io_uring_cqe *)(ring->cq + ring->params.cq_off.cqes);
-	ksm_check_eq(cqe[*head % ring->params.cq_entries].res, (int)len);
-	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
-}
-
 static int file_of_pages(u64 first_seed, unsigned int seeds, size_t pages_each)
 {
 	int fd = ksm_check_sys(memfd_create("ksm", MFD_CLOEXEC));
@@ -140,16 +82,16 @@ static void P1_io_uring_buffers_do_not_merge(void)
 {
 	char *mem = ksm_map_equal(PAGES, 4), *last = mem + (PAGES - 1) * psize();
 	int fd = file_of_pages(5, 1, 1);
-	struct ring ring;
+	struct ksm_ring ring;
 
-	ring_open(&ring);
-	ring_register(&ring, last, psize());
+	ksm_ring_open(&ring);
+	ksm_ring_register(&ring, last, psize());
 	check_last_is_spared(mem, PAGES);
-	ring_read_fixed(&ring, fd, last, psize(), 0);
+	ksm_ring_read(&ring, fd, last, psize(), 0);
 	ksm_verify_equal(last, 1, 5);
 	ksm_verify_equal(mem, PAGES - 1, 4);
 
-	ksm_check_sys(syscall(SYS_io_uring_register, ring.fd, IORING_UNREGISTER_BUFFERS, NULL, 0));
+	ksm_ring_unregister(&ring);
 	ksm_fill_equal(last, 1, 4);
 	ksm_merge(mem, PAGES);
 	ksm_verify_equal(mem, PAGES, 4);
@@ -160,16 +102,16 @@ static void registering_KSM_pages_with_io_uring(void)
 {
 	char *mem = ksm_map_equal(4, 6), *twin = ksm_map_equal(4, 6);
 	int fd = file_of_pages(7, 1, 4);
-	struct ring ring;
+	struct ksm_ring ring;
 
-	ring_open(&ring);
+	ksm_ring_open(&ring);
 	ksm_merge(mem, 4);
 	ksm_merge(twin, 4);
-	ring_register(&ring, mem, 4 * psize());
+	ksm_ring_register(&ring, mem, 4 * psize());
 	ksm_check_eq(ksm_ksm_pages(mem, 4), 0);
 	ksm_run();
 	ksm_wait_scans(3);
-	ring_read_fixed(&ring, fd, mem, 4 * psize(), 0);
+	ksm_ring_read(&ring, fd, mem, 4 * psize(), 0);
 	ksm_verify_equal(mem, 4, 7);
 	ksm_verify_equal(twin, 4, 6);
 }

@@ -34,7 +34,8 @@ static bool line_kb(const char *line, const char *name, size_t *pages)
 static void add_line(struct ksm_area *area, const char *line)
 {
 	if (line_kb(line, "KSM:", &area->ksm) || line_kb(line, "AnonHugePages:", &area->huge) ||
-	    line_kb(line, "Swap:", &area->swapped))
+	    line_kb(line, "Swap:", &area->swapped) ||
+	    line_kb(line, "Referenced:", &area->referenced))
 		return;
 	if (area->vmas > 1)
 		return;

@@ -14,6 +14,7 @@ struct ksm_area {
 	size_t		ksm;		/* pages, by the smaps line KSM */
 	size_t		huge;		/* pages mapped as huge pages */
 	size_t		swapped;
+	size_t		referenced;
 	long		pkey;		/* of the first VMA, or -1 */
 	char		flags[256];	/* VmFlags of the first VMA */
 };

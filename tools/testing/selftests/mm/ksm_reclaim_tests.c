@@ -330,48 +330,31 @@ static void under_a_memory_limit(void)
 		ksm_verify_equal(mem + i * psize(), 1, 1000 + i % 900);
 }
 
-static u64 idle_word(int fd, unsigned long pfn)
-{
-	u64 word;
-
-	ksm_check_eq(pread(fd, &word, 8, pfn / 64 * 8), 8);
-	return word >> pfn % 64 & 1;
-}
-
-static void set_idle(int fd, unsigned long pfn)
-{
-	u64 word = 1ULL << pfn % 64;
-
-	ksm_check_eq(pwrite(fd, &word, 8, pfn / 64 * 8), 8);
-}
-
 /* A page is idle only while none of its mappings is used. */
 static void idle_tracking_sees_every_mapping(void)
 {
-	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR | O_CLOEXEC);
+	int fd = ksm_idle_open();
 	char *a = ksm_map_equal(1, 22), *b = ksm_map_equal(1, 22), *mem[2] = { a, b };
 	struct ksm_sharer sharer;
 	unsigned long pfn;
 	int i;
 
-	if (fd < 0)
-		ksm_skip("/sys/kernel/mm/page_idle/bitmap: %m");
 	ksm_sharers_start(&sharer, 1, 1, 22);
 	ksm_merge(a, 1);
 	ksm_merge(b, 1);
 	ksm_sharers_merge(&sharer, 1);
 	pfn = ksm_pfn(a);
 	for (i = 0; i < 3; i++) {
-		set_idle(fd, pfn);
+		ksm_idle_set(fd, pfn);
 		/* Whoever uses the page from here on has to walk the page table. */
 		ksm_flush_tlb();
 		ksm_sharer_do(&sharer, KSM_FLUSH_TLB, 0);
-		ksm_check(idle_word(fd, pfn), "an unused page is not idle");
+		ksm_check(ksm_is_idle(fd, pfn), "an unused page is not idle");
 		if (i < 2)
 			ksm_verify_equal(mem[i], 1, 22);
 		else
 			ksm_sharer_do(&sharer, KSM_VERIFY, 22);
-		ksm_check(!idle_word(fd, pfn), "mapping %d was used, and the page is idle", i);
+		ksm_check(!ksm_is_idle(fd, pfn), "mapping %d was used, and the page is idle", i);
 	}
 	ksm_sharers_end(&sharer, 1);
 }

@@ -272,6 +272,30 @@ void ksm_swap_out(char *mem, size_t pages)
 		ksm_check(ksm_swapped(mem + i * psize()), "page %zu is not in swap", i);
 }
 
+int ksm_idle_open(void)
+{
+	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		ksm_skip("/sys/kernel/mm/page_idle/bitmap: %m");
+	return fd;
+}
+
+void ksm_idle_set(int fd, unsigned long pfn)
+{
+	u64 word = 1ULL << pfn % 64;
+
+	ksm_check_eq(pwrite(fd, &word, 8, pfn / 64 * 8), 8);
+}
+
+bool ksm_is_idle(int fd, unsigned long pfn)
+{
+	u64 word;
+
+	ksm_check_eq(pread(fd, &word, 8, pfn / 64 * 8), 8);
+	return word >> pfn % 64 & 1;
+}
+
 /* The kernel flushes all rather than many single pages. */
 void ksm_flush_tlb(void)
 {
@@ -281,9 +305,9 @@ void ksm_flush_tlb(void)
 	ksm_unmap(mem, 256);
 }
 
-int ksm_uffd_open(void)
+static int uffd_with(u64 features)
 {
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP };
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (uffd < 0)
@@ -291,6 +315,16 @@ int ksm_uffd_open(void)
 	if (ioctl(uffd, UFFDIO_API, &api))
 		ksm_skip("userfaultfd has no write protection: %m");
 	return uffd;
+}
+
+int ksm_uffd_open(void)
+{
+	return uffd_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
+}
+
+int ksm_uffd_open_async(void)
+{
+	return uffd_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC);
 }
 
 void ksm_uffd_wp_register(int uffd, char *mem, size_t pages)

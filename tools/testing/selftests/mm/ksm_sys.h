@@ -28,9 +28,13 @@ size_t ksm_push_out(char *mem, size_t pages);
 /* All pages go to swap. Fails when some stay. */
 void ksm_swap_out(char *mem, size_t pages);
 
+int ksm_idle_open(void);					/* page_idle; or skip */
+void ksm_idle_set(int fd, unsigned long pfn);
+bool ksm_is_idle(int fd, unsigned long pfn);
 void ksm_flush_tlb(void);					/* this process's, on all CPUs */
 
 int ksm_uffd_open(void);					/* or skip */
+int ksm_uffd_open_async(void);	/* who writes to a protected page is noted, and not stopped */
 void ksm_uffd_wp_register(int uffd, char *mem, size_t pages);
 void ksm_uffd_wp(int uffd, char *mem, size_t pages, bool protect);
 bool ksm_uffd_wp_is_set(const void *addr);
