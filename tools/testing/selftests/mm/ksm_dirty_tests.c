@@ -56,7 +56,7 @@ static void clear_refs_tells_of_use_and_of_nothing_else(void)
 
 	ksm_fill_unique(mem, PAGES, 300);
 	ksm_stop();
-	ksm_check_eq(ksm_write_text("/proc/self/clear_refs", "1"), 1);
+	ksm_check_eq(ksm_write_text("/proc/self/clear_refs", "1"), 0);
 	ksm_flush_tlb();
 	ksm_check_eq(referenced(mem), 0);
 	ksm_clean();
@@ -141,10 +141,13 @@ static void PAGEMAP_SCAN_tells_of_writes_and_of_nothing_else(void)
 	expect_written(mem, 2, "every second page was written");
 	ksm_clean();
 	expect_written(mem, 0, "nothing was written since");
+	/* Protected while they are dirty, and cleaned when they are protected. */
+	ksm_stop();
 	for (i = 0; i < PAGES; i += 4)
 		ksm_fill_page(mem + i * psize(), 3000 + i);
-	ksm_clean();
 	expect_written(mem, 4, "every fourth page was written");
+	ksm_clean();
+	expect_written(mem, 0, "nothing was written since");
 	for (i = 0; i < PAGES; i++)
 		ksm_verify_equal(mem + i * psize(), 1,
 				 (i % 4 ? i % 2 ? KSM_CLEAN_SEED : 2000 : 3000) + i);
