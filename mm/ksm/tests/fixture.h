@@ -15,6 +15,9 @@ void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 /* How often a page is mapped by merging, and how often chains are gone through. */
 #define KSM_TEST_NEVER	3600000
 
+/* Rounds: in none of a test is a page read that need not be. */
+#define KSM_TEST_SELDOM	1000000007
+
 void ksm_test_limit(struct kunit *test, unsigned int most);
 void ksm_test_tend_every(unsigned int millisecs);
 
@@ -67,5 +70,10 @@ void ksm_test_fail_alloc(struct kunit *test, unsigned int nth);
 bool ksm_test_alloc_failed(void);
 
 bool ksm_test_collide(struct page *page, unsigned int pair);
+
+/* rounds.c */
+unsigned long ksm_test_scan_round(void);
+unsigned long ksm_test_known_pages(struct kunit *test, struct mm_struct *mm,
+				   unsigned int pages);
 
 #endif /* _MM_KSM_TESTS_FIXTURE_H */

@@ -11,7 +11,6 @@
 #include "../mms.h"
 #include "../node.h"
 #include "../record.h"
-#include "../scan.h"
 #include "../state.h"
 #include "fixture.h"
 
@@ -189,18 +188,6 @@ static void nothing_moves_before_it_is_time(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, folio_of(3), folio_of(2 * LIMIT - 1));
 }
 
-static void scan_round(void)
-{
-	unsigned long rounds = ksm_counts.rounds;
-	int tries = 1000;
-
-	while (ksm_counts.rounds == rounds && tries--) {
-		mutex_lock(&ksm_pass_lock);
-		ksm_scan_batch(1000000);
-		mutex_unlock(&ksm_pass_lock);
-	}
-}
-
 /* Two mappings of each of three pages, in turns: a run of the scan holds each so often. */
 static void a_run_that_holds_a_page_twice_is_not_in_the_way(struct kunit *test)
 {
@@ -214,7 +201,7 @@ static void a_run_that_holds_a_page_twice_is_not_in_the_way(struct kunit *test)
 	leave(test, 6, PAGES);
 	expect_counts(test, 3, 3, 3);
 	ksm_test_tend_every(0);
-	scan_round();
+	ksm_test_scan_round();
 	/* Six mappings need two pages. */
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 2);
 	expect_merged(test, 0, 6);

@@ -15,7 +15,6 @@
 #include "../state.h"
 #include "fixture.h"
 
-#define PLENTY	1000000
 #define PAGES	10
 
 static unsigned int reread_rounds;
@@ -51,17 +50,6 @@ static unsigned long batch(unsigned int pages)
 	ksm_scan_batch(pages);
 	scanned = ksm_counts.scanned - scanned;
 	mutex_unlock(&ksm_pass_lock);
-	return scanned;
-}
-
-/* Scan to the end of a round. A batch may end before that, for others' sake. */
-static unsigned long scan_round(void)
-{
-	unsigned long round = ksm_counts.rounds, scanned = 0;
-	int tries = 1000;
-
-	while (ksm_counts.rounds == round && tries--)
-		scanned += batch(PLENTY);
 	return scanned;
 }
 
@@ -101,9 +89,9 @@ static void a_round_reads_every_page(struct kunit *test)
 	WRITE_ONCE(ksm_state.reread_rounds, 0);
 	unique_pages(test, mm, PAGES);
 	unique_pages(test, other, 2 * PAGES);
-	KUNIT_EXPECT_EQ(test, scan_round(), 3 * PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 3 * PAGES);
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, 1);
-	KUNIT_EXPECT_EQ(test, scan_round(), 3 * PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 3 * PAGES);
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, 2);
 }
 
@@ -162,7 +150,7 @@ static void P32_an_mm_that_goes_in_the_middle_is_no_hindrance(struct kunit *test
 	KUNIT_EXPECT_GT(test, mm->ksm_rmap_items, 0);
 	KUNIT_EXPECT_EQ(test, other->ksm_rmap_items, 0);
 	ksm_test_exit(test, mm);
-	KUNIT_EXPECT_EQ(test, scan_round(), PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
 	KUNIT_EXPECT_EQ(test, other->ksm_rmap_items, PAGES);
 }
 
@@ -175,15 +163,15 @@ static void a_page_is_calm_when_its_content_held(struct kunit *test)
 	unsigned long addr = unique_pages(test, mm, PAGES);
 
 	ksm_test_needs_hashes(test);
-	scan_round();
+	ksm_test_scan_round();
 	expect_values(test, PAGES, 0);
-	scan_round();
+	ksm_test_scan_round();
 	expect_values(test, 0, PAGES);
 	ksm_test_write(test, mm, addr, 1);
 	ksm_test_write(test, mm, addr + PAGE_SIZE, 2);
-	scan_round();
+	ksm_test_scan_round();
 	expect_values(test, 2, PAGES - 2);
-	scan_round();
+	ksm_test_scan_round();
 	expect_values(test, 0, PAGES);
 	expect_shared(test, 0, 0);
 }
@@ -193,16 +181,16 @@ static void what_is_unmapped_is_forgotten(struct kunit *test)
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = unique_pages(test, mm, PAGES);
 
-	scan_round();
+	ksm_test_scan_round();
 	/* At the begin, in the middle, at the end. */
 	do_madvise(mm, addr, PAGE_SIZE, MADV_DONTNEED);
 	do_madvise(mm, addr + 4 * PAGE_SIZE, 2 * PAGE_SIZE, MADV_DONTNEED);
 	do_madvise(mm, addr + (PAGES - 1) * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
-	scan_round();
+	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, PAGES - 4);
 	expect_values(test, 0, PAGES - 4);
 	do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_DONTNEED);
-	scan_round();
+	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 0);
 	expect_values(test, 0, 0);
 }
@@ -213,9 +201,9 @@ static void what_is_not_offered_any_more_is_forgotten(struct kunit *test)
 	unsigned long addr = unique_pages(test, mm, PAGES);
 
 	WRITE_ONCE(ksm_state.reread_rounds, 0);
-	scan_round();
+	ksm_test_scan_round();
 	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, PAGE_SIZE, MADV_UNMERGEABLE), 0);
-	KUNIT_EXPECT_EQ(test, scan_round(), PAGES - 1);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES - 1);
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, PAGES - 1);
 }
 
@@ -232,9 +220,9 @@ static void equal_pages_are_merged_in_the_second_round(struct kunit *test)
 		ksm_test_write(test, mm, a + i * PAGE_SIZE, i / 2);
 		ksm_test_write(test, other, b + i * PAGE_SIZE, i / 2);
 	}
-	scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 0, 0);
-	scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, PAGES / 2, 2 * PAGES - PAGES / 2);
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, PAGES);
 	KUNIT_EXPECT_EQ(test, other->ksm_merging_pages, PAGES);
@@ -254,11 +242,11 @@ static void a_newcomer_joins_in_its_first_round(struct kunit *test)
 
 	ksm_test_write(test, mm, addr, 1);
 	ksm_test_write(test, mm, addr + PAGE_SIZE, 1);
-	scan_round();
-	scan_round();
+	ksm_test_scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 1, 1);
 	ksm_test_write(test, mm, addr + 2 * PAGE_SIZE, 1);
-	scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 1, 2);
 }
 
@@ -270,19 +258,19 @@ static void a_rewritten_page_parts_and_the_rest_stays(struct kunit *test)
 
 	for (i = 0; i < 3; i++)
 		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 1);
-	scan_round();
-	scan_round();
+	ksm_test_scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 1, 2);
 	ksm_test_write(test, mm, addr, 2);
-	scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 1, 1);
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
 	expect_values(test, 1, 0);
 	/* And what the last ones leave behind is swept up. */
 	do_madvise(mm, addr, 3 * PAGE_SIZE, MADV_DONTNEED);
-	scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 0, 0);
-	scan_round();
+	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 }
 
@@ -293,11 +281,11 @@ static void a_child_is_counted_once_it_was_scanned(struct kunit *test)
 
 	ksm_test_write(test, mm, addr, 1);
 	ksm_test_write(test, mm, addr + PAGE_SIZE, 1);
-	scan_round();
-	scan_round();
+	ksm_test_scan_round();
+	ksm_test_scan_round();
 	child = ksm_test_fork(test, mm);
 	expect_shared(test, 1, 1);
-	scan_round();
+	ksm_test_scan_round();
 	expect_shared(test, 1, 3);
 	KUNIT_EXPECT_EQ(test, child->ksm_merging_pages, 2);
 	ksm_test_exit(test, mm);

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Cleaning of PTEs: what they knew is not lost, and what is written next is seen. */
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/uaccess.h>
+
+#include "../mms.h"
+#include "../record.h"
+#include "../state.h"
+#include "../walk.h"
+#include "fixture.h"
+
+#define PAGES	8
+
+/* Pages of which each is different from all others, read once. */
+static struct {
+	struct mm_struct	*mm;
+	unsigned long		addr;
+} at;
+
+static unsigned long page(unsigned int nr)
+{
+	return at.addr + nr * PAGE_SIZE;
+}
+
+static int init(struct kunit *test)
+{
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
+	at.mm = ksm_test_mm(test);
+	at.addr = ksm_test_known_pages(test, at.mm, PAGES);
+	return 0;
+}
+
+static void what_a_PTE_knew_the_folio_knows(struct kunit *test)
+{
+	struct folio *folio;
+	unsigned int i;
+
+	for (i = 0; i < PAGES; i++) {
+		folio = ksm_test_folio_at(at.mm, page(i));
+		KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, page(i))));
+		KUNIT_EXPECT_TRUE(test, pte_write(ksm_test_pte_at(at.mm, page(i))));
+		KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+	}
+}
+
+/* A TLB entry that is still dirty would let a write pass the PTE by. */
+static void who_writes_on_makes_the_PTE_dirty_again(struct kunit *test)
+{
+	unsigned long addr = page(3);
+	int i, err = 0;
+
+	kthread_use_mm(at.mm);
+	for (i = 0; i < 3; i++) {
+		err |= put_user(i, (u64 __user *)addr);
+		ksm_test_scan_round();
+		err |= put_user(i, (u64 __user *)addr + 1);
+		KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, addr)));
+	}
+	kthread_unuse_mm(at.mm);
+	KUNIT_EXPECT_EQ(test, err, 0);
+}
+
+static bool is_trusted(unsigned int nr)
+{
+	void *entry = ksm_record_load(ksm_mms_find(at.mm), page(nr) >> PAGE_SHIFT);
+
+	return xa_is_value(entry) && ksm_record_unpack(entry).trusted;
+}
+
+static struct ksm_glance_run run;
+
+static void a_page_that_was_cleaned_but_not_read_is_read_next(struct kunit *test)
+{
+	unsigned int i, found = 0;
+
+	ksm_test_write(test, at.mm, page(2), 7);
+	mutex_lock(&ksm_pass_lock);
+	mmap_read_lock(at.mm);
+	run.km = ksm_mms_find(at.mm);
+	run.reread = KSM_TEST_SELDOM;
+	run.most = U64_MAX;
+	run.reads = UINT_MAX;
+	ksm_walk_next(&run, 0);
+	for (i = 0; i < run.nr; i++)
+		found += run.pages[i].addr == page(2) && run.pages[i].read;
+	ksm_walk_cut(&run, 0, 0);
+	mmap_read_unlock(at.mm);
+	mutex_unlock(&ksm_pass_lock);
+
+	KUNIT_ASSERT_EQ(test, found, 1);
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, page(2))));
+	KUNIT_EXPECT_FALSE(test, is_trusted(2));
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_TRUE(test, is_trusted(2));
+}
+
+static void a_page_that_is_always_written_to_is_seldom_cleaned(struct kunit *test)
+{
+	unsigned int i, cleaned = 0;
+
+	for (i = 0; i < 24; i++) {
+		ksm_test_write(test, at.mm, page(2), 1000 + i);
+		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+		cleaned += !pte_dirty(ksm_test_pte_at(at.mm, page(2)));
+	}
+	/* While it is young, and in every eighth round. */
+	KUNIT_EXPECT_GE(test, cleaned, 3);
+	KUNIT_EXPECT_LE(test, cleaned, 3 + 3);
+}
+
+static void soft_dirty_and_accessed_bits_stay(struct kunit *test)
+{
+	bool soft = pte_soft_dirty(pte_mksoft_dirty(__pte(0)));
+
+	ksm_test_write(test, at.mm, page(2), 7);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, soft, !!pte_soft_dirty(ksm_test_pte_at(at.mm, page(2))));
+	KUNIT_EXPECT_TRUE(test, pte_young(ksm_test_pte_at(at.mm, page(2))));
+}
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static unsigned long map_huge(struct kunit *test)
+{
+	unsigned long addr = ksm_test_map(test, at.mm, 2 * HPAGE_PMD_NR);
+	unsigned int i;
+
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	clear_bit(MMF_DISABLE_THP, &at.mm->flags);
+	do_madvise(at.mm, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
+	for (i = 0; i < HPAGE_PMD_NR; i++)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, 1000 + i);
+	/* No PTE there. */
+	if (ksm_test_folio_at(at.mm, addr))
+		kunit_skip(test, "got no huge page");
+	return addr;
+}
+#endif
+
+static void a_huge_page_has_one_bit_for_all(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	unsigned long addr = map_huge(test);
+
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
+	ksm_test_write(test, at.mm, addr + 100 * PAGE_SIZE, 7);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, addr + 100 * PAGE_SIZE, 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, addr, 1000));
+#else
+	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
+#endif
+}
+
+static struct kunit_case clean_cases[] = {
+	KUNIT_CASE(what_a_PTE_knew_the_folio_knows),
+	KUNIT_CASE(who_writes_on_makes_the_PTE_dirty_again),
+	KUNIT_CASE(a_page_that_was_cleaned_but_not_read_is_read_next),
+	KUNIT_CASE(a_page_that_is_always_written_to_is_seldom_cleaned),
+	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),
+	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
+	{ }
+};
+
+static struct kunit_suite clean_suite = {
+	.name = "ksm_clean",
+	.init = init,
+	.test_cases = clean_cases,
+};
+
+kunit_test_suite(clean_suite);
