@@ -334,16 +334,23 @@ static void under_a_memory_limit(void)
 static void idle_tracking_sees_every_mapping(void)
 {
 	int fd = ksm_idle_open();
-	char *a = ksm_map_equal(1, 22), *b = ksm_map_equal(1, 22), *mem[2] = { a, b };
 	struct ksm_sharer sharer;
 	unsigned long pfn;
+	u64 seed = 22;
+	char *mem[2];
 	int i;
 
-	ksm_sharers_start(&sharer, 1, 1, 22);
-	ksm_merge(a, 1);
-	ksm_merge(b, 1);
+	/* Ends: of fewer than 64 pages nothing can be said. */
+	do {
+		seed++;
+		for (i = 0; i < 2; i++)
+			mem[i] = ksm_map_equal(1, seed);
+		for (i = 0; i < 2; i++)
+			ksm_merge(mem[i], 1);
+		pfn = ksm_pfn(mem[0]);
+	} while (!ksm_idle_set(fd, pfn));
+	ksm_sharers_start(&sharer, 1, 1, seed);
 	ksm_sharers_merge(&sharer, 1);
-	pfn = ksm_pfn(a);
 	for (i = 0; i < 3; i++) {
 		ksm_idle_set(fd, pfn);
 		/* Whoever uses the page from here on has to walk the page table. */
@@ -351,9 +358,9 @@ static void idle_tracking_sees_every_mapping(void)
 		ksm_sharer_do(&sharer, KSM_FLUSH_TLB, 0);
 		ksm_check(ksm_is_idle(fd, pfn), "an unused page is not idle");
 		if (i < 2)
-			ksm_verify_equal(mem[i], 1, 22);
+			ksm_verify_equal(mem[i], 1, seed);
 		else
-			ksm_sharer_do(&sharer, KSM_VERIFY, 22);
+			ksm_sharer_do(&sharer, KSM_VERIFY, seed);
 		ksm_check(!ksm_is_idle(fd, pfn), "mapping %d was used, and the page is idle", i);
 	}
 	ksm_sharers_end(&sharer, 1);

@@ -281,11 +281,13 @@ int ksm_idle_open(void)
 	return fd;
 }
 
-void ksm_idle_set(int fd, unsigned long pfn)
+bool ksm_idle_set(int fd, unsigned long pfn)
 {
 	u64 word = 1ULL << pfn % 64;
+	ssize_t done = pwrite(fd, &word, 8, pfn / 64 * 8);
 
-	ksm_check_eq(pwrite(fd, &word, 8, pfn / 64 * 8), 8);
+	ksm_check(done == 8 || !done, "page_idle takes %zd bytes: %m", done);
+	return done;
 }
 
 bool ksm_is_idle(int fd, unsigned long pfn)

@@ -29,7 +29,8 @@ size_t ksm_push_out(char *mem, size_t pages);
 void ksm_swap_out(char *mem, size_t pages);
 
 int ksm_idle_open(void);					/* page_idle; or skip */
-void ksm_idle_set(int fd, unsigned long pfn);
+/* False if the machine's memory ends within the 64 pages of a word, which it does not tell. */
+bool ksm_idle_set(int fd, unsigned long pfn);
 bool ksm_is_idle(int fd, unsigned long pfn);
 void ksm_flush_tlb(void);					/* this process's, on all CPUs */
 
