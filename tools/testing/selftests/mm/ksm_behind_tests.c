@@ -26,7 +26,7 @@ static void write_by_proc_mem(char *page, char *content)
 	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
 	ksm_check(fd >= 0, "/proc/self/mem: %m");
-	ksm_check_eq(pwrite(fd, content, psize(), (off_t)(unsigned long)page), psize());
+	ksm_check_eq(pwrite64(fd, content, psize(), (unsigned long)page), psize());
 	close(fd);
 }
 
