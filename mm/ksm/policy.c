@@ -65,7 +65,9 @@ static unsigned int period(unsigned int age)
 		return 1;
 	if (age < 5)
 		return 2;
-	return age < 8 ? 4 : 8;
+	if (age < 8)
+		return 4;
+	return age < 16 ? 8 : 16;
 }
 
 /**
@@ -75,7 +77,7 @@ static unsigned int period(unsigned int age)
  *	  turns
  *
  * Context: Any context.
- * Return: true in every round for a young page, in every eighth for an old one.
+ * Return: true in every round for a young page, in every sixteenth for an old one.
  */
 bool ksm_policy_due(unsigned int age, unsigned int turn)
 {
