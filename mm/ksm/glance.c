@@ -45,7 +45,7 @@ struct mapping {
 /**
  * ksm_glance_sift() - may there be a twin, by the hash of a page?
  * @hash: the hash
- * @noted: the sieve was told of this page in this round
+ * @noted: the sieve knows of this page
  *
  * Context: Any context. The caller holds ksm_pass_lock.
  * Return: true if so, or if it is a page of zeros and those merge with none.
@@ -58,9 +58,9 @@ bool ksm_glance_sift(u64 hash, bool noted)
 }
 
 /* Pages of a run are read in the same round, so that one is prefetched for the other. */
-static bool is_due(unsigned int turn, const struct mapping *found, unsigned int rounds)
+static bool is_due(unsigned int turn, unsigned long index, unsigned int rounds)
 {
-	return ksm_policy_reread(turn + found->index / KSM_RUN_PAGES, rounds);
+	return ksm_policy_reread(turn + index / KSM_RUN_PAGES, rounds);
 }
 
 /*
@@ -71,7 +71,7 @@ static enum ksm_glance glance_merged(const struct ksm_glance_run *run,
 				     const struct ksm_node *node, const struct mapping *found)
 {
 	return READ_ONCE(node->pfn) == found->pfn && !found->dirty &&
-	       !ksm_chain_may_spare(node) && !is_due(run->turn, found, MERGED_ROUNDS) ?
+	       !ksm_chain_may_spare(node) && !is_due(run->turn, found->index, MERGED_ROUNDS) ?
 		KSM_GLANCE_PASS : KSM_GLANCE_READ;
 }
 
@@ -82,14 +82,23 @@ static enum ksm_glance glance_known(struct ksm_glance_run *run, unsigned int i, 
 	if (!record->calm)
 		return KSM_GLANCE_PASS;
 	run->at[i].hash = record->hash;
-	ksm_sieve_prefetch(record->hash);
+	if (!run->quiet)
+		ksm_sieve_prefetch(record->hash);
+	else if (xa_is_value(entry))
+		return KSM_GLANCE_PASS;
 	return xa_is_value(entry) ? KSM_GLANCE_SIFT : KSM_GLANCE_TAKE;
 }
 
-/* Was the sieve told of the page at this place, in this round? */
+/* Was the page at this place seen in this round? */
 static bool is_noted(const struct ksm_glance_run *run, unsigned int i)
 {
 	return run->begin + i * PAGE_SIZE < run->noted;
+}
+
+/* Does the sieve know of the page at this place, which is as it was? */
+static bool knows(const struct ksm_glance_run *run, unsigned int i)
+{
+	return is_noted(run, i) || !ksm_sieve_is_new();
 }
 
 static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct xa_state *xas,
@@ -105,7 +114,7 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct
 	if (!ksm_record_recall(entry, found->pfn, record))
 		return KSM_GLANCE_READ;
 	if (record->trusted && !found->dirty && run->reread) {
-		if (is_due(run->turn, found, run->reread))
+		if (is_due(run->turn, found->index, run->reread))
 			return KSM_GLANCE_READ;
 		run->unchanged += !is_noted(run, i);
 		/* That it holds is as good as to have read it again. */
@@ -166,7 +175,8 @@ static void take_all(struct ksm_glance_run *run)
 		case KSM_GLANCE_SIFT:
 		case KSM_GLANCE_TAKE:
 			run->passed++;
-			passes = ksm_glance_sift(run->at[i].hash, is_noted(run, i));
+			passes = !run->quiet &&
+				 ksm_glance_sift(run->at[i].hash, knows(run, i));
 			if (!passes && run->at[i].what == KSM_GLANCE_SIFT)
 				continue;
 			if (!ksm_page_may_merge(run->at[i].page))
@@ -217,6 +227,14 @@ static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long add
 	set_pte_at(mm, addr, ptep, pte_mkclean(old));
 }
 
+/* What there is to say of nearly all pages, said at once: as it was, and nobody new. */
+static bool rests(struct ksm_glance_run *run, void *entry, unsigned long addr, pte_t pte)
+{
+	return run->quiet && run->reread && pte_present(pte) && !pte_dirty(pte) &&
+	       ksm_record_rests(entry, pte_pfn(pte)) &&
+	       !is_due(run->turn, addr >> PAGE_SHIFT, run->reread);
+}
+
 /* Returns false to end the run before this PTE. */
 static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 		       struct xa_state *xas, void *entry)
@@ -229,6 +247,11 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 	pte_t pte;
 
 	pte = ptep_get(ptep);
+	if (rests(run, entry, addr, pte)) {
+		run->unchanged += !is_noted(run, i);
+		run->at[i].what = KSM_GLANCE_PASS;
+		return true;
+	}
 	if (pte_present(pte)) {
 		found = (struct mapping) {
 			.index	= addr >> PAGE_SHIFT,

@@ -43,6 +43,7 @@ enum ksm_glance {
  *	    is believed
  * @smart: old pages are not read in each round
  * @noted: up to this address the sieve was told of pages in this round
+ * @quiet: what is as it was cannot have got a twin, see ksm_sieve_is_quiet()
  * @most: how many pages may be passed over, more or less
  * @reads: how many may be found that are to be read
  * @vma: where the run is
@@ -65,6 +66,7 @@ struct ksm_glance_run {
 	unsigned int		reread;
 	bool			smart;
 	unsigned long		noted;
+	bool			quiet;
 	u64			most;
 	unsigned int		reads;
 

@@ -260,7 +260,7 @@ static bool is_full(const struct page *page)
 static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin)
 {
 	if (at_limit())
-		return KSM_MATCH_NONE;
+		return KSM_MATCH_BUSY;
 	if (is_large(offer->page))
 		return KSM_MATCH_LARGE;
 	if (is_large(twin->page) && ksm_merge_split(twin->page))

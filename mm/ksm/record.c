@@ -93,6 +93,43 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 }
 
 /**
+ * ksm_record_rests() - is a page calm and trusted, as far as is remembered?
+ * @entry: what is recorded, or NULL
+ * @pfn: page frame found now
+ *
+ * The same as to recall it and to look, for the one question that nearly all pages
+ * are asked.
+ *
+ * Context: The caller owns the records that hold @entry.
+ * Return: true if so; false for a candidate, whatever it is.
+ */
+bool ksm_record_rests(void *entry, unsigned long pfn)
+{
+	const unsigned long flags = 1UL << CALM_SHIFT | 1UL << TRUSTED_SHIFT;
+
+	return xa_is_value(entry) &&
+	       (xa_to_value(entry) & (PFN_MASK << KSM_HASH_BITS | flags)) ==
+	       ((pfn & PFN_MASK) << KSM_HASH_BITS | flags);
+}
+
+/**
+ * ksm_record_has() - is it this hash that is remembered of a page?
+ * @entry: what is recorded of whatever page was there: a value, a candidate, or NULL
+ * @hash: the hash
+ *
+ * Context: The caller owns the records that hold @entry.
+ * Return: true if so.
+ */
+bool ksm_record_has(void *entry, u64 hash)
+{
+	struct ksm_item *item = ksm_record_item(entry);
+
+	if (!entry)
+		return false;
+	return (hash & HASH_MASK) == (item ? item->hash : ksm_record_unpack(entry).hash);
+}
+
+/**
  * ksm_record_renew() - what to remember of a page that was read again
  * @entry: what was recorded so far, or NULL
  * @hash: hash found now

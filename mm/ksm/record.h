@@ -37,6 +37,8 @@ struct ksm_record {
 
 void *ksm_record_pack(struct ksm_record record);
 struct ksm_record ksm_record_unpack(void *entry);
+bool ksm_record_rests(void *entry, unsigned long pfn);
+bool ksm_record_has(void *entry, u64 hash);
 struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn);
 bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record);
 

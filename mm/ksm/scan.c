@@ -42,6 +42,7 @@
 static struct {
 	bool		active;		/* a round is under way */
 	unsigned int	seq;
+	bool		use_zero_pages;	/* as they were when it began */
 	struct ksm_glance_run	run;
 } round;
 
@@ -73,11 +74,37 @@ static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
 				page_to_pfn(offer->page));
 }
 
+/* Was the page calm before it was read, and still is? */
+static bool has_held(void *entry, const struct ksm_record *record)
+{
+	struct ksm_record old;
+
+	return record->calm && ksm_record_recall(entry, record->pfn, &old) && old.calm;
+}
+
+/* Judge a page that was read. */
+static bool sift_page(const struct ksm_offer *offer, void *entry,
+		      const struct ksm_record *record)
+{
+	bool noted;
+
+	if (ksm_sieve_is_quiet() && has_held(entry, record))
+		return false;
+	/* Read for the second time in a round, and still the same: it is noted. */
+	noted = ksm_sieve_is_new() ?
+		record->calm && ksm_mms_comes_again(offer->owner) :
+		ksm_record_has(entry, record->hash);
+	return ksm_glance_sift(record->hash, noted);
+}
+
 /* Look for a twin of the page, and remember the page if there is none. */
 static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record record)
 {
 	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
 
+	/* Who was the other shall be offered again, too. */
+	if (offer->failed)
+		ksm_sieve_stir();
 	switch (match) {
 	case KSM_MATCH_MERGED:
 		break;
@@ -93,6 +120,10 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 		/* It may not be what it was: read it next time. */
 		record.age = 0;
 		record.trusted = false;
+		fallthrough;
+	case KSM_MATCH_BUSY:
+	case KSM_MATCH_LARGE:
+		ksm_sieve_stir();
 		fallthrough;
 	default:
 		remember(offer->owner, offer->addr >> PAGE_SHIFT, record);
@@ -151,9 +182,10 @@ static enum ksm_match meet_page(struct ksm_offer *offer, const struct ksm_glance
 		ksm_policy_spend(budget, KSM_BUDGET_READ);
 		record = read_page(offer, entry);
 		record.trusted = found->clean;
-		/* Read for the second time in a round, and still the same: it is noted. */
-		passes = ksm_glance_sift(record.hash, record.calm &&
-					 ksm_mms_comes_again(offer->owner));
+		passes = sift_page(offer, entry, &record);
+		/* A twin that was judged before does not know of it. */
+		if (passes && !has_held(entry, &record))
+			ksm_sieve_stir();
 	} else if (passes) {
 		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
 	}
@@ -264,6 +296,7 @@ static void begin_run(struct ksm_glance_run *run, struct ksm_mm *km,
 	run->turn = round.seq;
 	run->smart = READ_ONCE(ksm_state.smart_scan);
 	run->noted = ksm_mms_comes_again(km) ? ULONG_MAX : km->noted;
+	run->quiet = ksm_sieve_is_quiet();
 	run->reread = READ_ONCE(ksm_state.reread_rounds);
 	/* Who has page tables of his own does not tell ours of a write. */
 	if (mm_has_notifiers(ksm_mm_of(km)))
@@ -327,6 +360,11 @@ static void begin_round(void)
 	ksm_unstable_reset();
 	ksm_sieve_turn(ksm_state_known());
 	renew_sieve();
+	/* Pages of zeros that are long known have a twin now. */
+	if (READ_ONCE(ksm_state.use_zero_pages) != round.use_zero_pages) {
+		round.use_zero_pages = !round.use_zero_pages;
+		ksm_sieve_stir();
+	}
 	ksm_mms_rewind();
 	WRITE_ONCE(round.active, true);
 }

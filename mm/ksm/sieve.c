@@ -3,15 +3,20 @@
  * The sieve: may a page have a twin, to judge by its hash alone?
  *
  * Nearly all pages of most machines have none, and need not be looked for in any
- * tree. A hash that comes up for the second time in a round passes the sieve in
- * the next one, wherever the pages are that have it; the hash of a KSM page
- * passes always. All others stop here.
+ * tree. A hash that two pages have passes the sieve in the next round, wherever
+ * they are; the hash of a KSM page passes always. All others stop here.
  *
  * Three Bloom filters keep that, each question to one of them a single cache
- * line: what was seen in this round; what was seen twice, in this round and in
- * the last; what KSM pages have. A hash that passes by mistake costs a look into
- * the trees; none is ever held back by mistake, unless the round in which it was
- * seen twice was begun anew.
+ * line: what was seen; what was seen twice; what KSM pages have. A hash that
+ * passes by mistake costs a look into the trees.
+ *
+ * No hash can be taken out again, so there are times: at most sixteen rounds, or
+ * as long as there is room. In the first round of a time the sieve is told of all
+ * pages; in the others of those that are new or have changed, and the rest is
+ * only judged. A round is quiet when nobody has come since the one before who
+ * might be another's twin: then what is as it was is not even judged. What is
+ * held back by mistake, as its mm could not be had in the first round, passes in
+ * the next time.
  *
  * A filter grows by layers, each as large as all before, and is made of one
  * piece again when it is next emptied. Without memory it lets everything pass.
@@ -40,6 +45,7 @@
 #define ROOM_MIN	1024UL
 #define ROOM_MAX	(512UL << 20)	/* in one piece: 768 MiB */
 #define LAYERS_MAX	24
+#define ROUNDS_MAX	16	/* of a time */
 
 struct layer {
 	u64		(*lines)[LINE_WORDS];
@@ -58,9 +64,13 @@ struct filter {
 static struct {
 	struct filter	seen;
 	struct filter	twice[2];
-	unsigned int	now;	/* which of @twice is this round's */
-	u64		seed;	/* so that mistakes are not the same ones each round */
+	unsigned int	now;	/* which of @twice is this time's */
+	u64		seed;	/* so that mistakes are not the same ones each time */
 	struct filter	kept;
+	unsigned int	rounds;	/* of this time, with the running one; 0: it is over */
+	unsigned long	most;	/* when so many were seen in it, it is over, too */
+	bool		news;	/* somebody new might have a twin */
+	bool		had_news;	/* the same of the round before */
 } sieve;
 
 /* ------------------------------------------------------------------------ */
@@ -205,7 +215,8 @@ static void filter_renew(struct filter *filter, unsigned long room)
 
 static void filter_grow(struct filter *filter)
 {
-	if (filter->nr >= filter->room)
+	/* A quarter too many does no harm yet. */
+	if (filter->nr >= filter->room + filter->room / 4)
 		filter_extend(filter, max(filter->room, ROOM_MIN));
 }
 
@@ -222,6 +233,13 @@ static unsigned long filter_bytes(const struct filter *filter)
 /* ------------------------------------------------------------------------ */
 /* The sieve.                                                               */
 
+/* Is what was seen in this time worth going on with? */
+static bool time_lasts(void)
+{
+	return sieve.rounds && sieve.rounds < ROUNDS_MAX && !sieve.seen.blind &&
+	       (sieve.rounds == 1 || sieve.seen.nr <= sieve.most);
+}
+
 /**
  * ksm_sieve_turn() - a new round begins
  * @pages: how many pages there are to sift, as far as is known
@@ -232,14 +250,65 @@ void ksm_sieve_turn(unsigned long pages)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
+	sieve.had_news = sieve.news;
+	sieve.news = false;
+	if (time_lasts()) {
+		if (++sieve.rounds == 2) {
+			/* All pairs of the last time were met again in the first round. */
+			filter_empty(&sieve.twice[!sieve.now]);
+			sieve.most = sieve.seen.nr + sieve.seen.nr / 4 + ROOM_MIN;
+		}
+		return;
+	}
+	sieve.rounds = 1;
 	sieve.now = !sieve.now;
 	sieve.seed = get_random_u64();
-	filter_renew(&sieve.seen, pages + pages / 32 + ROOM_MIN);
+	filter_renew(&sieve.seen, pages + pages / 16 + ROOM_MIN);
 	filter_renew(&sieve.twice[sieve.now], pages / 8 + ROOM_MIN);
 }
 
 /**
- * ksm_sieve_prefetch() - a hash is going to be sifted soon
+ * ksm_sieve_is_new() - shall it be told of all pages in this round?
+ *
+ * Context: Any context. The caller holds ksm_pass_lock.
+ * Return: false if it is enough to tell of those that are new or have changed.
+ */
+bool ksm_sieve_is_new(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return sieve.rounds <= 1;
+}
+
+/**
+ * ksm_sieve_is_quiet() - can nobody have got a twin who was judged a round ago?
+ *
+ * Context: Any context. The caller holds ksm_pass_lock.
+ * Return: true if so.
+ */
+bool ksm_sieve_is_quiet(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return !sieve.news && !sieve.had_news && !ksm_sieve_is_new();
+}
+
+/**
+ * ksm_sieve_stir() - judge all pages again
+ *
+ * Somebody new may have a twin, or one that has a twin could not merge now.
+ *
+ * Context: Any context. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_stir(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	sieve.news = true;
+}
+
+/**
+ * ksm_sieve_prefetch() - a hash is going to be sifted or judged soon
  * @hash: the hash
  *
  * Context: Any context. The caller holds ksm_pass_lock.
@@ -248,19 +317,24 @@ void ksm_sieve_prefetch(u64 hash)
 {
 	u64 mixed = mix(hash, 0);
 
-	filter_prefetch(&sieve.seen, mix(hash, sieve.seed));
-	filter_prefetch(&sieve.twice[!sieve.now], mixed);
+	if (ksm_sieve_is_new()) {
+		filter_prefetch(&sieve.seen, mix(hash, sieve.seed));
+		filter_prefetch(&sieve.twice[!sieve.now], mixed);
+	}
+	filter_prefetch(&sieve.twice[sieve.now], mixed);
 	filter_prefetch(&sieve.kept, mixed);
 }
 
 static bool passes(u64 mixed)
 {
-	return filter_has(&sieve.twice[!sieve.now], mixed) || filter_has(&sieve.kept, mixed);
+	return filter_has(&sieve.twice[sieve.now], mixed) ||
+	       (sieve.rounds == 1 && filter_has(&sieve.twice[!sieve.now], mixed)) ||
+	       filter_has(&sieve.kept, mixed);
 }
 
 /**
  * ksm_sieve_sift() - note that there is a page of a hash, and judge it
- * @hash: the hash; once a round for each page
+ * @hash: the hash; once for each page, unless ksm_sieve_is_new()
  *
  * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
  * Return: true if the page may have a twin.
@@ -268,14 +342,17 @@ static bool passes(u64 mixed)
 bool ksm_sieve_sift(u64 hash)
 {
 	u64 seeded = mix(hash, sieve.seed), mixed = mix(hash, 0);
+	bool had = passes(mixed);
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	if (!filter_has(&sieve.seen, seeded))
+	if (!filter_has(&sieve.seen, seeded)) {
 		filter_add(&sieve.seen, seeded);
-	else if (!filter_has(&sieve.twice[sieve.now], mixed))
+	} else if (!filter_has(&sieve.twice[sieve.now], mixed)) {
 		filter_add(&sieve.twice[sieve.now], mixed);
-	return passes(mixed);
+		sieve.news = true;
+	}
+	return had;
 }
 
 /**
@@ -303,6 +380,7 @@ void ksm_sieve_keep(u64 hash)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	filter_add(&sieve.kept, mix(hash, 0));
+	sieve.news = true;
 }
 
 /**
@@ -364,6 +442,7 @@ void ksm_sieve_drop(void)
 	filter_empty(&sieve.seen);
 	filter_empty(&sieve.twice[0]);
 	filter_empty(&sieve.twice[1]);
+	sieve.rounds = 0;
 	if (!atomic_long_read(&ksm_counts.nodes))
 		filter_empty(&sieve.kept);
 }

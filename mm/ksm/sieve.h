@@ -5,6 +5,9 @@
 #include <linux/types.h>
 
 void ksm_sieve_turn(unsigned long pages);
+bool ksm_sieve_is_new(void);
+bool ksm_sieve_is_quiet(void);
+void ksm_sieve_stir(void);
 void ksm_sieve_prefetch(u64 hash);
 bool ksm_sieve_sift(u64 hash);
 bool ksm_sieve_passes(u64 hash);

@@ -60,6 +60,49 @@ static unsigned int sift_many(unsigned int nr)
 	return pass;
 }
 
+/* To the first round of the next time. */
+static void turn_to_new(unsigned long pages)
+{
+	bool is_new;
+
+	mutex_lock(&ksm_pass_lock);
+	do {
+		ksm_sieve_turn(pages);
+		is_new = ksm_sieve_is_new();
+	} while (!is_new);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static bool is_new(void)
+{
+	bool new;
+
+	mutex_lock(&ksm_pass_lock);
+	new = ksm_sieve_is_new();
+	mutex_unlock(&ksm_pass_lock);
+	return new;
+}
+
+static bool is_quiet(void)
+{
+	bool quiet;
+
+	mutex_lock(&ksm_pass_lock);
+	quiet = ksm_sieve_is_quiet();
+	mutex_unlock(&ksm_pass_lock);
+	return quiet;
+}
+
+static bool passes(u64 hash)
+{
+	bool passes;
+
+	mutex_lock(&ksm_pass_lock);
+	passes = ksm_sieve_passes(hash);
+	mutex_unlock(&ksm_pass_lock);
+	return passes;
+}
+
 static void who_has_a_twin_passes_in_the_next_round(struct kunit *test)
 {
 	turn(10);
@@ -67,14 +110,69 @@ static void who_has_a_twin_passes_in_the_next_round(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, sift(2));
 	KUNIT_EXPECT_FALSE(test, sift(1));
 	turn(10);
+	KUNIT_EXPECT_TRUE(test, passes(1));
+	KUNIT_EXPECT_FALSE(test, passes(2));
+	/* While they are two, and a time longer. */
+	turn_to_new(10);
 	KUNIT_EXPECT_TRUE(test, sift(1));
-	KUNIT_EXPECT_FALSE(test, sift(2));
-	KUNIT_EXPECT_TRUE(test, sift(1));
-	/* While they are two. */
-	turn(10);
-	KUNIT_EXPECT_TRUE(test, sift(1));
+	turn_to_new(10);
+	KUNIT_EXPECT_FALSE(test, sift(1));
+}
+
+static void who_comes_later_has_a_twin_too(struct kunit *test)
+{
+	unsigned int i;
+
 	turn(10);
 	KUNIT_EXPECT_FALSE(test, sift(1));
+	for (i = 0; i < 3; i++)
+		turn(10);
+	KUNIT_EXPECT_FALSE(test, sift(1));
+	KUNIT_EXPECT_FALSE(test, is_quiet());
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_TRUE(test, passes(1));
+}
+
+static void a_round_is_quiet_when_nobody_has_come(struct kunit *test)
+{
+	turn(10);
+	sift(1);
+	sift(2);
+	/* All must be told of first. */
+	KUNIT_EXPECT_FALSE(test, is_quiet());
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, is_quiet());
+	sift(3);
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, is_quiet());
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_stir();
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_FALSE(test, is_quiet());
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, is_quiet());
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, is_quiet());
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_keep(2);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_FALSE(test, is_quiet());
+}
+
+static void a_time_is_over_when_it_is_full(struct kunit *test)
+{
+	unsigned int i;
+
+	turn(10);
+	sift_many(5);
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, is_new());
+	/* Nearly all change in each round. */
+	for (i = 0; i < 3; i++)
+		sift_many(MANY / 2);
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, is_new());
 }
 
 static void what_a_KSM_page_has_passes_at_once(struct kunit *test)
@@ -99,7 +197,7 @@ static void hardly_anything_passes_by_mistake(struct kunit *test)
 	turn(MANY);
 	KUNIT_EXPECT_EQ(test, sift_many(MANY), 0);
 	for (round = 0; round < 3; round++) {
-		turn(MANY);
+		turn_to_new(MANY);
 		KUNIT_EXPECT_LT(test, sift_many(MANY), MANY / 50);
 	}
 }
@@ -110,9 +208,9 @@ static void a_sieve_that_is_too_small_grows(struct kunit *test)
 		kunit_skip(test, "has fewer bits of a hash");
 	turn(0);
 	sift_many(MANY);
-	turn(MANY);
+	turn_to_new(MANY);
 	KUNIT_EXPECT_LT(test, sift_many(MANY), MANY / 25);
-	turn(MANY);
+	turn_to_new(MANY);
 	/* Not more than three bytes for a page. */
 	KUNIT_EXPECT_LT(test, ksm_sieve_bytes(), 3 * MANY + 8192);
 }
@@ -155,6 +253,9 @@ static void without_memory_everything_passes(struct kunit *test)
 
 static struct kunit_case sieve_cases[] = {
 	KUNIT_CASE(who_has_a_twin_passes_in_the_next_round),
+	KUNIT_CASE(who_comes_later_has_a_twin_too),
+	KUNIT_CASE(a_round_is_quiet_when_nobody_has_come),
+	KUNIT_CASE(a_time_is_over_when_it_is_full),
 	KUNIT_CASE(what_a_KSM_page_has_passes_at_once),
 	KUNIT_CASE(hardly_anything_passes_by_mistake),
 	KUNIT_CASE(a_sieve_that_is_too_small_grows),
