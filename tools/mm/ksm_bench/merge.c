@@ -101,47 +101,52 @@ static double await_saved(unsigned long all)
 	return now;
 }
 
-/* The same pace for all: half of the memory has twins, in processes. */
-static void save(void)
+/*
+ * How long it takes until so many pages, which are new and have twins in PROCESSES, are
+ * saved; all others have none, and are offered before ksmd is prepared for what comes.
+ */
+static void save_twins(unsigned long twins, void (*prepare)(void))
 {
-	struct area area = { .pages = wish.pages / PROCESSES / 2 };
-	struct area rest = { .pages = wish.pages / 2, .ids = wish.pages / 2 };
+	struct area area = { .pages = twins / PROCESSES, .ids = twins / PROCESSES };
+	struct area rest = { .pages = wish.pages - twins, .ids = wish.pages - twins };
 	struct crew crew;
 
-	rest.first_id = area.pages;
-	area.ids = area.pages;
+	rest.first_id = area.ids;
 	area_make(&rest);
 	crew_start(&crew, PROCESSES, &area);
 	start_anew(true);
 	area_offer(&rest);
+	prepare();
 	crew_order(&crew, ORDER_OFFER);
-	knob_set("sleep_millisecs", 20);
-	knob_set("pages_to_scan", 1000);
 	say_figure("", await_saved(area.pages * (PROCESSES - 1)), "s", NULL);
 	crew_order(&crew, ORDER_VERIFY);
 	area_verify(&rest);
 }
 
-/* All knobs as at boot: new memory with twins, a quarter, beside memory long known. */
-static void save_default(void)
+static void pace_of_many(void)
 {
-	struct area area = { .pages = wish.pages / PROCESSES / 4 };
-	struct area rest = { .pages = wish.pages / 4 * 3, .ids = wish.pages / 4 * 3 };
-	struct span span = {};
-	struct crew crew;
+	knob_set("sleep_millisecs", 20);
+	knob_set("pages_to_scan", 1000);
+}
 
-	rest.first_id = area.pages;
-	area.ids = area.pages;
-	area_make(&rest);
-	crew_start(&crew, PROCESSES, &area);
-	start_anew(true);
-	area_offer(&rest);
+/* The same pace for all, and all memory is new. */
+static void save(void)
+{
+	save_twins(wish.pages / 2, pace_of_many);
+}
+
+static void know_the_rest(void)
+{
+	struct span span = {};
+
 	pace_rounds(&span, SETTLED);
 	pace_default();
-	crew_order(&crew, ORDER_OFFER);
-	say_figure("", await_saved(area.pages * (PROCESSES - 1)), "s", NULL);
-	crew_order(&crew, ORDER_VERIFY);
-	area_verify(&rest);
+}
+
+/* All knobs as at boot, beside memory long known. */
+static void save_default(void)
+{
+	save_twins(wish.pages / 4, know_the_rest);
 }
 
 const struct workload merge_workloads[] = {
