@@ -110,7 +110,7 @@ tell()
 make_guest()
 {
 	"${CC:-gcc}" -O2 -Wall -Wextra -static -pthread -I"$build/linux/tools/include" -o "$out/ksm_bench" \
-		"$top"/tools/mm/ksm_bench/*.c > "$out/make.log" 2>&1 ||
+		"$top"/tools/mm/ksm_bench/*.c "$top/tools/mm/ksm/proc.c" > "$out/make.log" 2>&1 ||
 		die "bench: tools/mm/ksm_bench does not build: $(tail -n 1 "$out/make.log")"
 	# shellcheck disable=SC2016
 	"$top/scripts/initramfs.sh" -c 'stty -F /dev/ttyS1 -onlcr

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proc.h"
 #include "share.h"
 
 static int start_member(struct crew *crew, unsigned int index)

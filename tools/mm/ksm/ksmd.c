@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* ksmd: KSM's knobs and counters in sysfs, and the CPU time of its thread. */
-#include <ctype.h>
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
+#include "proc.h"
 #include "share.h"
 
 #define KSM "/sys/kernel/mm/ksm/"
@@ -18,14 +14,6 @@ static struct knob {
 	const char	*name;
 	long		saved;
 } knobs[] = { { "run", -1 }, { "sleep_millisecs", -1 }, { "pages_to_scan", -1 }, { NULL } };
-
-double seconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
-}
 
 static int read_number(const char *name, long *number)
 {
@@ -57,59 +45,16 @@ static int write_number(const char *name, long number)
 	return bad ? trouble("%s does not take %ld: %m", path, number) : 0;
 }
 
-/* The number behind a name at the start of a line, as in vmstat and meminfo. */
 static int read_named(const char *path, const char *name, long *number)
 {
-	size_t length = strlen(name);
-	FILE *file = fopen(path, "r");
-	bool found = false;
-	char line[256];
-
-	if (!file)
-		return trouble("cannot read %s: %m", path);
-	while (!found && fgets(line, sizeof(line), file))
-		found = !strncmp(line, name, length) && strchr(": ", line[length]) &&
-			sscanf(line + length + 1, "%ld", number) == 1;
-	fclose(file);
-	return found ? 0 : trouble("%s has no line %s", path, name);
-}
-
-static bool is_ksmd(const char *pid)
-{
-	char path[64], comm[32] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (!fgets(comm, sizeof(comm), file))
-		comm[0] = '\0';
-	fclose(file);
-	return !strcmp(comm, "ksmd\n");
-}
-
-static long find_ksmd(void)
-{
-	static long pid;
-	struct dirent *entry;
-	DIR *proc;
-
-	if (pid)
-		return pid;
-	proc = opendir("/proc");
-	while (proc && !pid && (entry = readdir(proc)))
-		if (isdigit(entry->d_name[0]) && is_ksmd(entry->d_name))
-			pid = strtol(entry->d_name, NULL, 10);
-	if (proc)
-		closedir(proc);
-	return pid;
+	return proc_find_number(path, name, number) ? 0 :
+	       trouble("cannot find %s in %s", name, path);
 }
 
 static int read_cpu(double *seconds)
 {
 	unsigned long long ns;
-	long pid = find_ksmd();
+	long pid = proc_find_ksmd();
 	char path[64];
 	FILE *file;
 	int got;

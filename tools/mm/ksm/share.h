@@ -2,7 +2,7 @@
 /*
  * ksm_share: many processes load the same files, and KSM keeps one copy.
  *
- * What the parts know of each other, low to high: words and archive stand
+ * What the parts know of each other, low to high: words, proc and archive stand
  * alone; memory is what one worker holds, worker obeys orders, crew gives them;
  * ksmd reads and sets KSM's files, watch waits for it, report draws the end.
  */
@@ -127,7 +127,6 @@ int ksmd_start(long pages_to_scan, long sleep_millisecs);
 int ksmd_sample(struct sample *sample);
 int ksmd_cow_events(long *events);
 void ksmd_restore(void);
-double seconds_now(void);
 
 /* watch.c: a line a second, until the savings have settled */
 struct watch {

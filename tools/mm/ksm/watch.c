@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "proc.h"
 #include "share.h"
 
 #define HEADER_EVERY 20

@@ -5,11 +5,11 @@
  * The same program runs on any kernel with KSM, alone in a guest: it sets KSM's
  * knobs and takes ksmd's CPU time for that of its own memory.
  *
- * What the parts know of each other, low to high: say prints and fails; knob is
- * KSM in sysfs and ksmd in /proc; area is memory whose content can be told
- * again; pace lets ksmd run for whole rounds, and takes its time; crew is
- * processes of equal content; the workloads are in the other files, and main
- * has their list.
+ * What the parts know of each other, low to high: say prints and fails; proc, which
+ * is ksm_share's as well, finds ksmd and what /proc counts; knob is KSM in sysfs; area
+ * is memory whose content can be told again; pace lets ksmd run for whole rounds, and
+ * takes its time; crew is processes of equal content; the workloads are in the other
+ * files, and main has their list.
  */
 #ifndef KSM_BENCH_H
 #define KSM_BENCH_H
@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <linux/compiler.h>
 #include <linux/types.h>
+
+#include "../ksm/proc.h"
 
 #define PAGE 4096UL
 #define WORDS (PAGE / sizeof(__u64))
@@ -40,7 +42,6 @@ unsigned long knob_get(const char *name);
 void knob_set(const char *name, unsigned long value);
 unsigned long proc_named(const char *path, const char *name);
 double ksmd_cpu(void);
-double seconds_now(void);
 void nap(double seconds);
 
 /*

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Knob: KSM's files in sysfs, and the CPU time of its thread. */
-#include <ctype.h>
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -36,65 +33,25 @@ void knob_set(const char *name, unsigned long value)
 		fail("%s does not take %lu: %m", path, value);
 }
 
-/* The number behind a name at the start of a line, as in vmstat and meminfo. */
 unsigned long proc_named(const char *path, const char *name)
 {
-	size_t length = strlen(name);
-	unsigned long value;
-	char line[256];
-	FILE *file = fopen(path, "r");
+	long number;
 
-	if (!file)
-		fail("cannot read %s: %m", path);
-	while (fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, length) && strchr(": ", line[length]) &&
-		    sscanf(line + length + 1, "%lu", &value) == 1) {
-			fclose(file);
-			return value;
-		}
-	fail("%s has no line %s", path, name);
-}
-
-static bool is_ksmd(const char *pid)
-{
-	char path[64], comm[32] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (!fgets(comm, sizeof(comm), file))
-		comm[0] = '\0';
-	fclose(file);
-	return !strcmp(comm, "ksmd\n");
-}
-
-static unsigned long find_ksmd(void)
-{
-	unsigned long pid = 0;
-	struct dirent *entry;
-	DIR *proc = opendir("/proc");
-
-	while (proc && !pid && (entry = readdir(proc)))
-		if (isdigit(entry->d_name[0]) && is_ksmd(entry->d_name))
-			pid = strtoul(entry->d_name, NULL, 10);
-	if (!pid)
-		fail("there is no thread ksmd");
-	closedir(proc);
-	return pid;
+	if (!proc_find_number(path, name, &number))
+		fail("cannot find %s in %s", name, path);
+	return number;
 }
 
 static double schedstat_cpu(void)
 {
-	static unsigned long pid;
+	long pid = proc_find_ksmd();
 	unsigned long long ns;
 	char path[64];
 	FILE *file;
 
 	if (!pid)
-		pid = find_ksmd();
-	snprintf(path, sizeof(path), "/proc/%lu/schedstat", pid);
+		fail("there is no thread ksmd");
+	snprintf(path, sizeof(path), "/proc/%ld/schedstat", pid);
 	file = fopen(path, "r");
 	if (!file || fscanf(file, "%llu", &ns) != 1)
 		fail("cannot read %s: %m", path);
@@ -142,14 +99,6 @@ double ksmd_cpu(void)
 	if (uml < 0)
 		uml = is_user_mode_linux();
 	return uml ? busy_cpu() : schedstat_cpu();
-}
-
-double seconds_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec + now.tv_nsec / 1e9;
 }
 
 void nap(double seconds)
