@@ -12,6 +12,7 @@
 # Exit: 0 if the guest said KSM-GUEST-OK on a line alone and the kernel warned of
 # nothing; 1 if not; 124 if time ran out.
 set -eu
+. "$(dirname "$0")/lib.sh"
 
 memory=1024 limit=600 extra=''
 while [ $# -gt 0 ]; do
@@ -45,14 +46,4 @@ if [ $status -eq 124 ] || [ $status -eq 137 ]; then
 	echo "boot-um: the guest was stopped: its limit of $limit s is over" >&2
 	exit 124
 fi
-trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (task|rcu)|Bad (rss-counter|page)|Oops|Kernel panic|segfault at' \
-	"$console" || :)
-if [ -n "$trouble" ]; then
-	echo "boot-um: the kernel complained:" >&2
-	printf '%s\n' "$trouble" | tr -d '\r' | sed 's/^/  /' >&2
-	exit 1
-fi
-grep -aqE '^KSM-GUEST-OK.?$' "$console" || {
-	echo "boot-um: the guest ended without saying that all is well (status $status)" >&2
-	exit 1
-}
+judge boot-um "$console" '|segfault at'

@@ -16,7 +16,9 @@
 # Exit: 0 if the guest said KSM-GUEST-OK on a line alone and the kernel warned of
 # nothing; 1 if not; 2 if it was called wrongly; 124 if time ran out.
 set -eu
+. "$(dirname "$0")/lib.sh"
 
+# called wrongly
 die()
 {
 	echo "boot: $*" >&2
@@ -149,14 +151,4 @@ if [ $status -ne 0 ]; then
 	exit 1
 fi
 
-# What the kernel says when it is not well.
-trouble=$(grep -aE -m 5 'WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|kmemleak: [0-9]+ new|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel' "$log" || :)
-if [ -n "$trouble" ]; then
-	echo "boot: the kernel complained:" >&2
-	printf '%s\n' "$trouble" | tr -d '\r' | sed 's/^/  /' >&2
-	exit 1
-fi
-grep -aqE '^KSM-GUEST-OK.?$' "$log" || {
-	echo "boot: the guest ended without saying that all is well" >&2
-	exit 1
-}
+judge boot "$log"

@@ -63,6 +63,25 @@ lock()
 	}
 }
 
+# What a kernel says when it is not well.
+complaints='WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|kmemleak: [0-9]+ new|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel'
+
+# judge WHO CONSOLE [|MORE...]: false, and why on stderr, unless the guest said that all is
+# well and its kernel complained of nothing; MORE are other complaints to look for.
+judge()
+{
+	trouble=$(grep -aE -m 5 "$complaints${3-}" "$2" || :)
+	if [ -n "$trouble" ]; then
+		echo "$1: the kernel complained:" >&2
+		printf '%s\n' "$trouble" | tr -d '\r' | sed 's/^/  /' >&2
+		return 1
+	fi
+	grep -aqE '^KSM-GUEST-OK.?$' "$2" || {
+		echo "$1: the guest ended without saying that all is well" >&2
+		return 1
+	}
+}
+
 # took SECONDS: as 7s or 3m07s
 took()
 {
