@@ -85,12 +85,12 @@ case $machine in
 x86 | i386)
 	qemu_system=qemu-system-x86_64 cpu=max
 	# an AMD of that age would be none for two sockets, and the kernel warns
-	[ $machine = x86 ] || qemu_system=qemu-system-i386 cpu=max,vendor=GenuineIntel
+	[ "$machine" = x86 ] || qemu_system=qemu-system-i386 cpu=max,vendor=GenuineIntel
 	set -- -M q35 -cpu $cpu "$@"
 	append="console=ttyS0 no_timer_check tsc=reliable $append" ;;
 arm64)
 	# the architecture's own hash for pointer authentication takes most of QEMU's time
-	qemu_system=qemu-system-aarch64
+	qemu_system='qemu-system-aarch64'
 	set -- -M virt,gic-version=3,mte=on -cpu max,pauth-impdef=on "$@"
 	append="console=ttyAMA0 results=/dev/hvc0 $append" ;;
 *) die "no machine is called $machine" ;;

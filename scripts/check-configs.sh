@@ -111,8 +111,8 @@ configuration()
 # On 32-bit machines a plain division of 64 bits calls one, and the kernel does not link.
 link_verdict()
 {
-	foreign=$(find "$objects/mm/ksm.o" "$objects/mm/ksm" -name '*.o' |
-		xargs "${cross}nm" -A -u 2> /dev/null | grep -m 1 -E ' U __u?(div|mod|divmod)[ds]i[34]$' || :)
+	foreign=$(find "$objects/mm/ksm.o" "$objects/mm/ksm" -name '*.o' -print0 |
+		xargs -0 "${cross}nm" -A -u 2> /dev/null | grep -m 1 -E ' U __u?(div|mod|divmod)[ds]i[34]$' || :)
 	if [ -z "$foreign" ]; then
 		pass "$1"
 	else

@@ -125,5 +125,6 @@ suite_floors()
 	"$top/scripts/selftests.sh" ours > "$log" 2>&1 || fail selftests "do not build" >> "$results"
 	# ksm_util.h is all of them in one
 	floors_of selftests selftests.plan "$linux/tools/testing/selftests/mm" "$build/tests/obj" \
-		"$(cd "$top/tools/testing/selftests/mm" && ls ksm_*.[ch] | grep -v '_tests\.c$\|^ksm_tests\.c$\|^ksm_util\.h$' | paste -sd ' ')"
+		"$(cd "$top/tools/testing/selftests/mm" &&
+			find . -name 'ksm_*.[ch]' ! -name '*_tests.c' ! -name ksm_util.h -printf '%f\n' | sort | paste -sd ' ')"
 }
