@@ -39,13 +39,6 @@ static unsigned long merged_pages(struct kunit *test, struct mm_struct *mm)
 	return addr;
 }
 
-static bool is_merged(struct mm_struct *mm, unsigned long addr)
-{
-	struct folio *folio = ksm_test_folio_at(mm, addr);
-
-	return folio && folio_test_ksm(folio);
-}
-
 static vm_flags_t flags_at(struct mm_struct *mm, unsigned long addr)
 {
 	vm_flags_t flags;
@@ -137,7 +130,7 @@ static void what_is_not_offered_any_more_is_private(struct kunit *test)
 	for (i = 0; i < PAGES; i++) {
 		bool middle = i == 1 || i == 2;
 
-		KUNIT_EXPECT_EQ(test, is_merged(mm, addr + i * PAGE_SIZE), !middle);
+		KUNIT_EXPECT_EQ(test, ksm_test_is_merged(mm, addr + i * PAGE_SIZE), !middle);
 		KUNIT_EXPECT_EQ(test, !(flags_at(mm, addr + i * PAGE_SIZE) & VM_MERGEABLE),
 				middle);
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + i * PAGE_SIZE, 1));
@@ -167,8 +160,8 @@ static void P19_a_private_copy_has_the_bits_of_its_pte(struct kunit *test)
 	ksm_test_change_pte(mm, addr, mark);
 	ksm_test_change_pte(mm, addr + PAGE_SIZE, unmark);
 	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, 2 * PAGE_SIZE, MADV_UNMERGEABLE), 0);
-	KUNIT_EXPECT_FALSE(test, is_merged(mm, addr));
-	KUNIT_EXPECT_FALSE(test, is_merged(mm, addr + PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr + PAGE_SIZE));
 	if (IS_ENABLED(CONFIG_MEM_SOFT_DIRTY)) {
 		KUNIT_EXPECT_TRUE(test, pte_soft_dirty(ksm_test_pte_at(mm, addr)));
 		KUNIT_EXPECT_FALSE(test, pte_soft_dirty(ksm_test_pte_at(mm, addr + PAGE_SIZE)));
@@ -186,7 +179,7 @@ static void P19_read_only_memory_can_be_taken_back(struct kunit *test)
 
 	change_flags(mm, addr, 0, VM_WRITE);
 	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE), 0);
-	KUNIT_EXPECT_FALSE(test, is_merged(mm, addr));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr));
 	KUNIT_EXPECT_FALSE(test, pte_write(ksm_test_pte_at(mm, addr)));
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr, 1));
@@ -203,10 +196,10 @@ static void P23_who_unmerges_heeds_a_signal(struct kunit *test)
 	clear_tsk_thread_flag(current, TIF_SIGPENDING);
 	KUNIT_EXPECT_EQ(test, err, -ERESTARTSYS);
 	/* Nothing was done, and the flag says so. */
-	KUNIT_EXPECT_TRUE(test, is_merged(mm, addr));
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(mm, addr));
 	KUNIT_EXPECT_TRUE(test, flags_at(mm, addr) & VM_MERGEABLE);
 	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE), 0);
-	KUNIT_EXPECT_FALSE(test, is_merged(mm, addr));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr));
 	KUNIT_EXPECT_FALSE(test, flags_at(mm, addr) & VM_MERGEABLE);
 }
 
@@ -237,7 +230,7 @@ static void P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread(struct kunit 
 	set_numabalancing_state(was_on);
 
 	for (i = 0; i < PAGES; i++) {
-		KUNIT_EXPECT_FALSE(test, is_merged(mm, addr + i * PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr + i * PAGE_SIZE));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + i * PAGE_SIZE, 1));
 	}
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
@@ -301,15 +294,15 @@ static void P26_who_merges_nothing_any_more_has_all_to_himself(struct kunit *tes
 
 	/* He never asked for all: nothing happens. */
 	KUNIT_EXPECT_EQ(test, merge_any(mm, false), 0);
-	KUNIT_EXPECT_TRUE(test, is_merged(mm, addr));
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(mm, addr));
 	KUNIT_EXPECT_EQ(test, merge_any(mm, true), 0);
-	KUNIT_EXPECT_TRUE(test, is_merged(mm, addr));
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(mm, addr));
 
 	KUNIT_EXPECT_EQ(test, merge_any(mm, false), 0);
 	KUNIT_EXPECT_FALSE(test, test_bit(MMF_VM_MERGE_ANY, &mm->flags));
 	KUNIT_EXPECT_FALSE(test, flags_at(mm, addr) & VM_MERGEABLE);
 	for (i = 0; i < PAGES; i++) {
-		KUNIT_EXPECT_FALSE(test, is_merged(mm, addr + i * PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr + i * PAGE_SIZE));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + i * PAGE_SIZE, 1));
 	}
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
@@ -339,7 +332,7 @@ static void P75_who_must_not_merge_has_all_to_himself(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_disable(mm), 0);
 	mmap_write_unlock(mm);
 	for (i = 0; i < PAGES; i++) {
-		KUNIT_EXPECT_FALSE(test, is_merged(mm, addr + i * PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr + i * PAGE_SIZE));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + i * PAGE_SIZE, 1));
 	}
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(mm), 0);

@@ -5,22 +5,15 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 
-#include "../forget.h"
-#include "../gather.h"
 #include "../match.h"
-#include "../mms.h"
 #include "../page.h"
-#include "../record.h"
 #include "../state.h"
 #include "fixture.h"
 
 /* Four pages of equal content, and who is told of them. */
-static struct {
-	struct mmu_notifier	brackets, flushes;
-	struct mm_struct	*mm;
-	unsigned long		a, b, c, d;
-	bool			squeeze;	/* lower the limit when a bracket opens */
-} at;
+static struct ksm_test_pages at;
+static struct mmu_notifier brackets, flushes;
+static bool squeeze;	/* lower the limit when a bracket opens */
 
 /* What was heard. */
 static struct {
@@ -59,7 +52,7 @@ static int hear_start(struct mmu_notifier *notifier, const struct mmu_notifier_r
 	heard.open++;
 	if (range->start == at.c)
 		heard.before = pte_at_c();
-	if (at.squeeze)
+	if (squeeze)
 		WRITE_ONCE(ksm_state.max_page_sharing, 2);
 	return 0;
 }
@@ -81,7 +74,7 @@ static void hear_flush(struct mmu_notifier *notifier, struct mm_struct *mm,
 	heard.outside += !heard.open;
 	if (start > at.c || end <= at.c)
 		return;
-	item = ksm_record_item(ksm_record_load(ksm_mms_find(mm), at.c >> PAGE_SHIFT));
+	item = ksm_test_item_at(mm, at.c);
 	if (item && item->kind == KSM_ITEM_MERGED && !hlist_unhashed(&item->link))
 		heard.linked++;
 	else
@@ -113,27 +106,15 @@ static void hear(struct kunit *test, struct mmu_notifier *notifier,
 
 static int init(struct kunit *test)
 {
-	unsigned long addr;
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.squeeze = false;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map(test, at.mm, 4);
-	at.b = at.a + PAGE_SIZE;
-	at.c = at.b + PAGE_SIZE;
-	at.d = at.c + PAGE_SIZE;
-	for (addr = at.a; addr <= at.d; addr += PAGE_SIZE)
-		ksm_test_write(test, at.mm, addr, 1);
-	return 0;
+	squeeze = false;
+	return ksm_test_init_pages(test, &at, 4);
 }
 
 /* Hear of what comes from here on. */
 static void listen(struct kunit *test)
 {
-	hear(test, &at.brackets, &bracket_ops);
-	hear(test, &at.flushes, &flush_ops);
+	hear(test, &brackets, &bracket_ops);
+	hear(test, &flushes, &flush_ops);
 	memset(&heard, 0, sizeof(heard));
 }
 
@@ -210,7 +191,7 @@ static void P50_an_item_is_linked_before_its_bracket_closes(struct kunit *test)
 	ksm_test_merge_pair(test, at.mm, at.a, at.b);
 	listen(test);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_MERGED);
-	item = ksm_record_item(ksm_record_load(ksm_mms_find(at.mm), at.c >> PAGE_SHIFT));
+	item = ksm_test_item_at(at.mm, at.c);
 	KUNIT_ASSERT_NOT_NULL(test, item);
 	KUNIT_EXPECT_EQ(test, item->kind, KSM_ITEM_MERGED);
 	if (!heard.linked && !heard.unlinked)
@@ -242,43 +223,23 @@ static void room_is_asked_for_again_under_the_locks(struct kunit *test)
 	ksm_test_limit(test, 3);
 	ksm_test_merge_pair(test, at.mm, at.a, at.b);
 	listen(test);
-	at.squeeze = true;
+	squeeze = true;
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
 	expect_brackets(test, 1);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(ksm_test_folio_at(at.mm, at.a)), 2);
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.c)));
 }
 
-static bool gather(unsigned long addr)
-{
-	struct ksm_offer offer;
-	struct ksm_mm *km;
-	bool moved = false;
-
-	km = ksm_test_lock(at.mm);
-	if (ksm_test_offer(&offer, km, addr)) {
-		offer.item = ksm_record_item(ksm_record_load(km, addr >> PAGE_SHIFT));
-		moved = !ksm_gather_page(&offer);
-		put_page(offer.page);
-	}
-	ksm_test_unlock(at.mm);
-	return moved;
-}
-
 /* Two KSM pages of one content, each with a mapping left: at a and at c. */
 static void keep_two(struct kunit *test)
 {
-	struct ksm_mm *km;
-
 	ksm_test_limit(test, 2);
 	ksm_test_merge_pair(test, at.mm, at.a, at.b);
 	ksm_test_merge_pair(test, at.mm, at.c, at.d);
 	ksm_test_write(test, at.mm, at.b, 2);
 	ksm_test_write(test, at.mm, at.d, 2);
-	km = ksm_test_lock(at.mm);
-	ksm_forget_page(km, at.b >> PAGE_SHIFT, KSM_FORGET_CHANGED);
-	ksm_forget_page(km, at.d >> PAGE_SHIFT, KSM_FORGET_CHANGED);
-	ksm_test_unlock(at.mm);
+	ksm_test_forget_at(at.mm, at.b);
+	ksm_test_forget_at(at.mm, at.d);
 	ksm_test_tend_every(0);
 }
 
@@ -286,7 +247,7 @@ static void P12_who_moves_is_in_a_bracket_alone(struct kunit *test)
 {
 	keep_two(test);
 	listen(test);
-	KUNIT_EXPECT_TRUE(test, gather(at.a));
+	KUNIT_EXPECT_TRUE(test, ksm_test_gather(at.mm, at.a));
 	expect_brackets(test, 1);
 	KUNIT_EXPECT_EQ(test, heard.first, at.a);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.a),
@@ -301,11 +262,11 @@ static void P12_a_move_that_fails_closes_its_bracket(struct kunit *test)
 	folio = ksm_test_folio_at(at.mm, at.a);
 	listen(test);
 	folio_get(folio);
-	KUNIT_EXPECT_FALSE(test, gather(at.a));
+	KUNIT_EXPECT_FALSE(test, ksm_test_gather(at.mm, at.a));
 	folio_put(folio);
 	expect_brackets(test, 0);
 	folio_lock(folio);
-	KUNIT_EXPECT_FALSE(test, gather(at.a));
+	KUNIT_EXPECT_FALSE(test, ksm_test_gather(at.mm, at.a));
 	folio_unlock(folio);
 	expect_brackets(test, 1);
 }

@@ -7,40 +7,24 @@
 #include "../forget.h"
 #include "../hold.h"
 #include "../match.h"
-#include "../mms.h"
 #include "../node.h"
 #include "../page.h"
-#include "../record.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
 
 /* Three pages of equal content. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b, c;
-	unsigned int		compared;	/* times since when() */
-	struct folio		*other;
-	struct ksm_node		*node;		/* of the other */
-} at;
+static struct ksm_test_pages at;
+
+/* What comes between, when pages are compared. */
+static unsigned int compared;	/* so often since it was begun */
+static struct folio *other;
+static struct ksm_node *node;	/* of the other */
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.compared = 0;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 3);
-	at.b = at.a + PAGE_SIZE;
-	at.c = at.b + PAGE_SIZE;
-	return 0;
-}
-
-static struct ksm_item *item_at(unsigned long addr)
-{
-	return ksm_record_item(ksm_record_load(ksm_mms_find(at.mm), addr >> PAGE_SHIFT));
+	compared = 0;
+	return ksm_test_init_pages(test, &at, 3);
 }
 
 static void expect_counts(struct kunit *test, unsigned long shared, unsigned long sharing,
@@ -70,9 +54,10 @@ static void expect_ordinary(struct kunit *test, unsigned long addr, u64 content)
 /* Merge the pages at a and b; be asked about what comes after. */
 static struct folio *merge(struct kunit *test, ksm_test_compare_fn *say)
 {
-	ksm_test_merge_pair(test, at.mm, at.a, at.b);
+	struct folio *folio = ksm_test_merge(test, &at);
+
 	ksm_test_on_compare(test, say);
-	return ksm_test_folio_at(at.mm, at.a);
+	return folio;
 }
 
 /* The page at c could not be merged into @keep. */
@@ -91,7 +76,7 @@ static void expect_not_joined(struct kunit *test, struct folio *keep)
 
 static int equal_at_first_sight(struct page *a, struct page *b, int order)
 {
-	return at.compared++ ? order : 0;
+	return compared++ ? order : 0;
 }
 
 static void P13_what_pages_hold_that_nobody_can_write_to_decides(struct kunit *test)
@@ -105,7 +90,7 @@ static void P13_what_pages_hold_that_nobody_can_write_to_decides(struct kunit *t
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
 	/* It was made a KSM page before the other was looked at, and is one alone now. */
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_MERGED);
-	KUNIT_EXPECT_EQ(test, at.compared, 2);
+	KUNIT_EXPECT_EQ(test, compared, 2);
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.b), folio);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 1);
 	expect_counts(test, 1, 0, 1);
@@ -121,7 +106,7 @@ static void P13_who_joins_is_compared_once_more(struct kunit *test)
 
 	KUNIT_ASSERT_TRUE(test, ksm_test_collide(&folio->page, 0));
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
-	KUNIT_EXPECT_EQ(test, at.compared, 2);
+	KUNIT_EXPECT_EQ(test, compared, 2);
 	KUNIT_EXPECT_EQ(test, pte_val(ksm_test_pte_at(at.mm, at.c)), pte_val(before));
 	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.c), folio);
 	ksm_test_write(test, at.mm, at.c, 1);
@@ -130,7 +115,7 @@ static void P13_who_joins_is_compared_once_more(struct kunit *test)
 
 static int never_equal(struct page *a, struct page *b, int order)
 {
-	at.compared++;
+	compared++;
 	return order ?: 1;
 }
 
@@ -139,7 +124,7 @@ static void P15_equal_bytes_are_not_all(struct kunit *test)
 	ksm_test_on_compare(test, never_equal);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, at.compared, 1);
+	KUNIT_EXPECT_EQ(test, compared, 1);
 	expect_counts(test, 0, 0, 0);
 	expect_ordinary(test, at.a, 1);
 	expect_ordinary(test, at.b, 1);
@@ -150,7 +135,7 @@ static void P15_equal_bytes_of_a_ksm_page_are_not_all(struct kunit *test)
 	struct folio *keep = merge(test, never_equal);
 
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, at.compared, 1);
+	KUNIT_EXPECT_EQ(test, compared, 1);
 	expect_not_joined(test, keep);
 }
 
@@ -160,27 +145,27 @@ static void P15_equal_bytes_of_a_ksm_page_are_not_all(struct kunit *test)
 /* When the two have found each other, somebody else makes a KSM page of that content. */
 static int keep_another(struct page *a, struct page *b, int order)
 {
-	if (!at.compared++ && folio_trylock(at.other)) {
-		at.compared += 2 * !!ksm_stable_insert(at.node, at.other);
-		folio_unlock(at.other);
+	if (!compared++ && folio_trylock(other)) {
+		compared += 2 * !!ksm_stable_insert(node, other);
+		folio_unlock(other);
 	}
 	return order;
 }
 
 static void P10_no_error_leaves_a_ksm_page_outside_the_tree(struct kunit *test)
 {
-	at.other = ksm_test_folio(test, 1);
-	at.node = ksm_node_alloc();
-	KUNIT_ASSERT_NOT_NULL(test, at.node);
-	ksm_test_at_end(test, ksm_test_drop, at.node);
-	at.node->hash = ksm_page_hash(&at.other->page);
+	other = ksm_test_folio(test, 1);
+	node = ksm_node_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, node);
+	ksm_test_at_end(test, ksm_test_drop, node);
+	node->hash = ksm_page_hash(&other->page);
 	ksm_test_on_compare(test, keep_another);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
 	/* One look at the candidate, one in the tree: twins. */
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, at.compared, 2);
-	KUNIT_ASSERT_PTR_EQ(test, ksm_node_of(at.other), at.node);
-	KUNIT_EXPECT_EQ(test, folio_ref_count(at.other), 1);
+	KUNIT_EXPECT_EQ(test, compared, 2);
+	KUNIT_ASSERT_PTR_EQ(test, ksm_node_of(other), node);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(other), 1);
 	expect_counts(test, 0, 0, 1);
 	expect_ordinary(test, at.a, 1);
 	expect_ordinary(test, at.b, 1);
@@ -188,7 +173,7 @@ static void P10_no_error_leaves_a_ksm_page_outside_the_tree(struct kunit *test)
 
 static int differs_at_second_sight(struct page *a, struct page *b, int order)
 {
-	return at.compared++ == 1 ? 1 : order;
+	return compared++ == 1 ? 1 : order;
 }
 
 static void P50_who_is_not_mapped_after_all_is_not_linked(struct kunit *test)
@@ -196,10 +181,10 @@ static void P50_who_is_not_mapped_after_all_is_not_linked(struct kunit *test)
 	struct folio *keep = merge(test, differs_at_second_sight);
 
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
-	KUNIT_EXPECT_EQ(test, at.compared, 2);
-	KUNIT_ASSERT_NOT_NULL(test, item_at(at.c));
-	KUNIT_EXPECT_EQ(test, item_at(at.c)->kind, KSM_ITEM_CANDIDATE);
-	KUNIT_EXPECT_EQ(test, item_at(at.c)->round, 0);
+	KUNIT_EXPECT_EQ(test, compared, 2);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(at.mm, at.c));
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, at.c)->kind, KSM_ITEM_CANDIDATE);
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, at.c)->round, 0);
 	expect_not_joined(test, keep);
 
 	ksm_test_write(test, at.mm, at.c, 1);
@@ -210,7 +195,7 @@ static void P50_who_is_not_mapped_after_all_is_not_linked(struct kunit *test)
 /* The KSM page @b fails after it was found. */
 static int let_fail(struct page *a, struct page *b, int order)
 {
-	at.compared++;
+	compared++;
 	SetPageHWPoison(b);
 	return order;
 }
@@ -224,14 +209,14 @@ static void P84_a_page_may_fail_after_it_was_found(struct kunit *test)
 	keep = merge(test, let_fail);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
 	ClearPageHWPoison(&keep->page);
-	KUNIT_EXPECT_EQ(test, at.compared, 1);
+	KUNIT_EXPECT_EQ(test, compared, 1);
 	expect_not_joined(test, keep);
 }
 
 /* The KSM page @b moves after it was found: what is left there is nobody's. */
 static int let_move(struct page *a, struct page *b, int order)
 {
-	if (!at.compared++)
+	if (!compared++)
 		page_folio(b)->mapping = (void *)PAGE_MAPPING_KSM;
 	return order;
 }
@@ -243,7 +228,7 @@ static void P54_a_page_may_move_after_it_was_found(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_FAILED);
 	keep->mapping = mapping;
-	KUNIT_EXPECT_EQ(test, at.compared, 1);
+	KUNIT_EXPECT_EQ(test, compared, 1);
 	expect_not_joined(test, keep);
 }
 
@@ -257,7 +242,7 @@ static void P48_a_candidate_leaves_its_tree_before_it_can_fail(struct kunit *tes
 
 	ksm_test_write(test, at.mm, d, 2);
 	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, d), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_NE(test, item_at(d)->round, 0);
+	KUNIT_EXPECT_NE(test, ksm_test_item_at(at.mm, d)->round, 0);
 	/* It has another content now, which is that of a KSM page; but it is locked. */
 	ksm_test_merge_pair(test, at.mm, at.a, at.b);
 	ksm_test_write(test, at.mm, d, 1);
@@ -265,9 +250,9 @@ static void P48_a_candidate_leaves_its_tree_before_it_can_fail(struct kunit *tes
 	folio_lock(folio);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, d), KSM_MATCH_FAILED);
 	folio_unlock(folio);
-	KUNIT_ASSERT_NOT_NULL(test, item_at(d));
-	KUNIT_EXPECT_EQ(test, item_at(d)->kind, KSM_ITEM_CANDIDATE);
-	KUNIT_EXPECT_EQ(test, item_at(d)->round, 0);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(at.mm, d));
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, d)->kind, KSM_ITEM_CANDIDATE);
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, d)->round, 0);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, d), KSM_MATCH_MERGED);
 }
 

@@ -13,10 +13,12 @@
 #include <linux/pagemap.h>
 
 #include "../forget.h"
+#include "../gather.h"
 #include "../match.h"
 #include "../mms.h"
 #include "../node.h"
 #include "../page.h"
+#include "../record.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -297,6 +299,18 @@ bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long ad
 }
 
 /**
+ * ksm_test_item_at() - which item is recorded of an address
+ * @mm: the mm, registered
+ * @addr: the address
+ *
+ * Return: The item, or NULL.
+ */
+struct ksm_item *ksm_test_item_at(struct mm_struct *mm, unsigned long addr)
+{
+	return ksm_record_item(ksm_record_load(ksm_mms_find(mm), addr >> PAGE_SHIFT));
+}
+
+/**
  * ksm_test_match() - do with a calm page what a scan does
  * @mm: the mm
  * @addr: address of the page
@@ -315,6 +329,41 @@ int ksm_test_match(struct mm_struct *mm, unsigned long addr)
 	}
 	ksm_test_unlock(mm);
 	return match;
+}
+
+/**
+ * ksm_test_gather() - do with a KSM page what a scan does
+ * @mm: the mm
+ * @addr: address of the page
+ *
+ * Return: true if another page is mapped there now.
+ */
+bool ksm_test_gather(struct mm_struct *mm, unsigned long addr)
+{
+	struct ksm_mm *km = ksm_test_lock(mm);
+	struct ksm_offer offer;
+	bool moved = false;
+
+	if (km && ksm_test_offer(&offer, km, addr)) {
+		offer.item = ksm_test_item_at(mm, addr);
+		moved = !ksm_gather_page(&offer);
+		put_page(offer.page);
+	}
+	ksm_test_unlock(mm);
+	return moved;
+}
+
+/**
+ * ksm_test_forget_at() - let a scan find that there is another page, or none
+ * @mm: the mm, registered
+ * @addr: the address
+ */
+void ksm_test_forget_at(struct mm_struct *mm, unsigned long addr)
+{
+	struct ksm_mm *km = ksm_test_lock(mm);
+
+	ksm_forget_page(km, addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+	ksm_test_unlock(mm);
 }
 
 /**

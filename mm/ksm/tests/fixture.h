@@ -57,8 +57,11 @@ void ksm_test_unlock(struct mm_struct *mm);
 bool ksm_test_forget(struct ksm_mm *km);
 bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long addr);
 
-/* What a scan does with a page whose hash held. */
+/* What a scan does with a page whose hash held, with a KSM page, and with what is gone. */
+struct ksm_item *ksm_test_item_at(struct mm_struct *mm, unsigned long addr);
 int ksm_test_match(struct mm_struct *mm, unsigned long addr);
+bool ksm_test_gather(struct mm_struct *mm, unsigned long addr);
+void ksm_test_forget_at(struct mm_struct *mm, unsigned long addr);
 void ksm_test_merge_pair(struct kunit *test, struct mm_struct *mm, unsigned long a,
 			 unsigned long b);
 
@@ -70,6 +73,18 @@ void ksm_test_fail_alloc(struct kunit *test, unsigned int nth);
 bool ksm_test_alloc_failed(void);
 
 bool ksm_test_collide(struct page *page, unsigned int pair);
+
+/* pages.c: neighbouring pages of equal content, in a registered mm */
+struct ksm_test_pages {
+	struct mm_struct	*mm;
+	unsigned long		a, b, c, d;	/* nothing is mapped at the last, if fewer */
+};
+
+int ksm_test_init_pages(struct kunit *test, struct ksm_test_pages *at, unsigned int pages);
+struct folio *ksm_test_merge(struct kunit *test, const struct ksm_test_pages *at);
+bool ksm_test_is_merged(struct mm_struct *mm, unsigned long addr);
+void ksm_test_give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr);
+void ksm_test_expect_found(struct kunit *test, struct folio *folio, int mappings);
 
 /* rounds.c */
 unsigned long ksm_test_scan_round(void);

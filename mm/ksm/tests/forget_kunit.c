@@ -17,28 +17,11 @@
 #include "fixture.h"
 
 /* Three pages of equal content. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b, c;
-} at;
+static struct ksm_test_pages at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 3);
-	at.b = at.a + PAGE_SIZE;
-	at.c = at.b + PAGE_SIZE;
-	return 0;
-}
-
-static struct folio *merge(struct kunit *test)
-{
-	ksm_test_merge_pair(test, at.mm, at.a, at.b);
-	return ksm_test_folio_at(at.mm, at.a);
+	return ksm_test_init_pages(test, &at, 3);
 }
 
 static void *entry_at(unsigned long addr)
@@ -104,7 +87,7 @@ static void a_candidate_leaves_its_tree(struct kunit *test)
 
 static void a_mapped_ksm_page_is_not_forgotten(struct kunit *test)
 {
-	merge(test);
+	ksm_test_merge(test, &at);
 	KUNIT_EXPECT_FALSE(test, forget(at.a, KSM_FORGET_CHANGED));
 	KUNIT_EXPECT_NOT_NULL(test, ksm_record_item(entry_at(at.a)));
 	expect_counts(test, 1, 1, 1);
@@ -112,7 +95,7 @@ static void a_mapped_ksm_page_is_not_forgotten(struct kunit *test)
 
 static void an_unmapped_ksm_page_is_forgotten(struct kunit *test)
 {
-	merge(test);
+	ksm_test_merge(test, &at);
 	unmap(test, at.a, 1);
 	KUNIT_EXPECT_TRUE(test, forget(at.a, KSM_FORGET_CHANGED));
 	KUNIT_EXPECT_NULL(test, entry_at(at.a));
@@ -123,7 +106,7 @@ static void an_unmapped_ksm_page_is_forgotten(struct kunit *test)
 
 static void a_rewritten_ksm_page_is_forgotten(struct kunit *test)
 {
-	merge(test);
+	ksm_test_merge(test, &at);
 	ksm_test_write(test, at.mm, at.a, 2);
 	KUNIT_EXPECT_TRUE(test, forget(at.a, KSM_FORGET_CHANGED));
 	expect_counts(test, 1, 0, 1);
@@ -131,7 +114,7 @@ static void a_rewritten_ksm_page_is_forgotten(struct kunit *test)
 
 static void P49_a_ksm_page_on_its_way_is_not_forgotten(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	if (!IS_ENABLED(CONFIG_MIGRATION))
 		kunit_skip(test, "needs CONFIG_MIGRATION");
@@ -153,7 +136,7 @@ static void P49_a_ksm_page_on_its_way_is_not_forgotten(struct kunit *test)
 
 static void P49_a_scan_does_not_wait_for_a_locked_page(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	unmap(test, at.a, 1);
 	folio_lock(folio);
@@ -166,7 +149,7 @@ static void P49_a_scan_does_not_wait_for_a_locked_page(struct kunit *test)
 
 static void an_orphan_is_forgotten(struct kunit *test)
 {
-	merge(test);
+	ksm_test_merge(test, &at);
 	unmap(test, at.a, 2);
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_nodes();
@@ -221,7 +204,7 @@ static void an_unmerge_forgets_items_and_keeps_values(struct kunit *test)
 {
 	struct ksm_mm *km;
 
-	merge(test);
+	ksm_test_merge(test, &at);
 	remember(test, at.c, 1);
 	unmap(test, at.a, 2);
 	km = ksm_test_lock(at.mm);
@@ -247,7 +230,7 @@ static void forget_due(unsigned long most)
 
 static void a_node_whose_page_has_gone_is_dropped(struct kunit *test)
 {
-	merge(test);
+	ksm_test_merge(test, &at);
 	unmap(test, at.a, 2);
 	forget_due(ULONG_MAX);
 	/* Not while it has items: their owner's scan is to find out. */
@@ -263,7 +246,7 @@ static void a_node_whose_page_has_gone_is_dropped(struct kunit *test)
 
 static void an_idle_node_whose_page_lives_is_kept(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	folio_get(folio);
 	unmap(test, at.a, 2);
@@ -278,7 +261,7 @@ static void an_idle_node_whose_page_lives_is_kept(struct kunit *test)
 
 static void P28_the_end_of_an_unmerge_drops_what_nobody_maps(struct kunit *test)
 {
-	struct folio *folio = merge(test), *kept;
+	struct folio *folio = ksm_test_merge(test, &at), *kept;
 	struct ksm_node *node;
 
 	/* Two KSM pages: one is held but not mapped, the other is still mapped. */
@@ -307,7 +290,7 @@ static void P28_the_end_of_an_unmerge_drops_what_nobody_maps(struct kunit *test)
 
 static void P28_the_end_of_an_unmerge_keeps_a_node_with_items(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	folio_get(folio);
 	unmap(test, at.a, 2);
@@ -365,7 +348,7 @@ static void P85_the_dead_are_buried_though_ksmd_stands_still(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
 
 	/* Merged pages go soon, and their node a moment later. */
-	merge(test);
+	ksm_test_merge(test, &at);
 	remember(test, at.c, 1);
 	ksm_test_exit(test, at.mm);
 	KUNIT_EXPECT_EQ(test, ksm_state.run, KSM_RUN_STOP);

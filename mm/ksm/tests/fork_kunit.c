@@ -5,71 +5,26 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
-#include "../forget.h"
 #include "../match.h"
-#include "../mms.h"
 #include "../node.h"
-#include "../record.h"
 #include "../rmap.h"
 #include "../state.h"
 #include "fixture.h"
 
-/* Two merged pages, and their child. */
-static struct {
-	struct mm_struct	*mm, *child;
-	unsigned long		a, b;
-	struct folio		*folio;
-} at;
+/* Two merged pages, what they are now, and a child of theirs. */
+static struct ksm_test_pages at;
+static struct folio *merged;
+static struct mm_struct *child;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
+	int err = ksm_test_init_pages(test, &at, 2);
 
 	if (err)
 		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 2);
-	at.b = at.a + PAGE_SIZE;
-	ksm_test_merge_pair(test, at.mm, at.a, at.b);
-	at.folio = ksm_test_folio_at(at.mm, at.a);
-	at.child = ksm_test_fork(test, at.mm);
+	merged = ksm_test_merge(test, &at);
+	child = ksm_test_fork(test, at.mm);
 	return 0;
-}
-
-static struct ksm_item *item_at(struct mm_struct *mm, unsigned long addr)
-{
-	return ksm_record_item(ksm_record_load(ksm_mms_find(mm), addr >> PAGE_SHIFT));
-}
-
-static void forget(struct mm_struct *mm, unsigned long addr)
-{
-	struct ksm_mm *km = ksm_test_lock(mm);
-
-	ksm_forget_page(km, addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
-	ksm_test_unlock(mm);
-}
-
-/* Unmap a page, and let the scan notice. */
-static void give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr)
-{
-	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, PAGE_SIZE, MADV_DONTNEED), 0);
-	forget(mm, addr);
-}
-
-/* All mappings are found: migration unmaps the page, and maps it again. */
-static void expect_found(struct kunit *test, int mappings)
-{
-	if (!IS_ENABLED(CONFIG_MIGRATION))
-		kunit_skip(test, "needs CONFIG_MIGRATION");
-	KUNIT_EXPECT_EQ(test, folio_mapcount(at.folio), mappings);
-	folio_get(at.folio);
-	folio_lock(at.folio);
-	try_to_migrate(at.folio, 0);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(at.folio), 0);
-	remove_migration_ptes(at.folio, at.folio, 0);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(at.folio), mappings);
-	folio_unlock(at.folio);
-	folio_put(at.folio);
 }
 
 static void P51_an_item_says_its_address_and_no_more(struct kunit *test)
@@ -79,28 +34,28 @@ static void P51_an_item_says_its_address_and_no_more(struct kunit *test)
 	ksm_test_write(test, at.mm, c, 2);
 	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, c), KSM_MATCH_WAITING);
 	/* Merged, a candidate, an orphan: it is the address in all of them. */
-	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, at.a)), at.a);
-	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, at.b)), at.b);
-	KUNIT_EXPECT_EQ(test, item_at(at.mm, c)->kind, KSM_ITEM_CANDIDATE);
-	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, c)), c);
-	folio_lock(at.folio);
-	KUNIT_EXPECT_TRUE(test, ksm_node_unlink(item_at(at.mm, at.b), NULL));
-	folio_unlock(at.folio);
-	KUNIT_EXPECT_EQ(test, item_at(at.mm, at.b)->kind, KSM_ITEM_ORPHAN);
-	KUNIT_EXPECT_EQ(test, ksm_item_addr(item_at(at.mm, at.b)), at.b);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(ksm_test_item_at(at.mm, at.a)), at.a);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(ksm_test_item_at(at.mm, at.b)), at.b);
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, c)->kind, KSM_ITEM_CANDIDATE);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(ksm_test_item_at(at.mm, c)), c);
+	folio_lock(merged);
+	KUNIT_EXPECT_TRUE(test, ksm_node_unlink(ksm_test_item_at(at.mm, at.b), NULL));
+	folio_unlock(merged);
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, at.b)->kind, KSM_ITEM_ORPHAN);
+	KUNIT_EXPECT_EQ(test, ksm_item_addr(ksm_test_item_at(at.mm, at.b)), at.b);
 }
 
 static void P53_an_item_outlives_its_vma(struct kunit *test)
 {
-	struct anon_vma *anon_vma = item_at(at.mm, at.a)->anon_vma;
+	struct anon_vma *anon_vma = ksm_test_item_at(at.mm, at.a)->anon_vma;
 
 	/* The child's is another; the parent's is held by the item alone now. */
 	ksm_test_unmap(at.mm, at.a, 2);
 	KUNIT_EXPECT_GE(test, atomic_read(&anon_vma->refcount), 2);
-	expect_found(test, 2);
-	ksm_test_unmap(at.child, at.a, 2);
+	ksm_test_expect_found(test, merged, 2);
+	ksm_test_unmap(child, at.a, 2);
 	KUNIT_EXPECT_EQ(test, atomic_read(&anon_vma->refcount), 2);
-	forget(at.mm, at.a);
+	ksm_test_forget_at(at.mm, at.a);
 	KUNIT_EXPECT_EQ(test, atomic_read(&anon_vma->refcount), 1);
 }
 
@@ -110,32 +65,32 @@ static void P57_the_index_of_a_KSM_page_means_nothing(struct kunit *test)
 
 	mmap_read_lock(at.mm);
 	vma = vma_lookup(at.mm, at.a);
-	KUNIT_EXPECT_EQ(test, page_address_in_vma(&at.folio->page, vma),
+	KUNIT_EXPECT_EQ(test, page_address_in_vma(&merged->page, vma),
 			(unsigned long)-EFAULT);
 	mmap_read_unlock(at.mm);
 	/* Neither a walk nor the copying of a fork looks at it. */
-	at.folio->index += 1000;
-	expect_found(test, 4);
-	ksm_test_fork(test, at.child);
-	expect_found(test, 6);
+	merged->index += 1000;
+	ksm_test_expect_found(test, merged, 4);
+	ksm_test_fork(test, child);
+	ksm_test_expect_found(test, merged, 6);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 1));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.child, at.a, 1));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
 }
 
 static void P86_who_leaves_leaves_the_way_to_his_child(struct kunit *test)
 {
-	expect_found(test, 4);
-	give_up(test, at.mm, at.a);
-	expect_found(test, 3);
+	ksm_test_expect_found(test, merged, 4);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_expect_found(test, merged, 3);
 	/* The VMA, and all that was known of it. */
 	ksm_test_unmap(at.mm, at.a, 2);
-	forget(at.mm, at.b);
-	KUNIT_EXPECT_NULL(test, item_at(at.mm, at.b));
+	ksm_test_forget_at(at.mm, at.b);
+	KUNIT_EXPECT_NULL(test, ksm_test_item_at(at.mm, at.b));
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 0);
-	expect_found(test, 2);
+	ksm_test_expect_found(test, merged, 2);
 	ksm_test_exit(test, at.mm);
-	expect_found(test, 2);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.child, at.a, 1));
+	ksm_test_expect_found(test, merged, 2);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
 }
 
 static bool count_visit(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
@@ -148,7 +103,7 @@ static bool count_visit(struct folio *folio, struct vm_area_struct *vma, unsigne
 static void P58_a_walk_ends_where_it_would_have_to_wait(struct kunit *test)
 {
 	struct mm_struct *other = ksm_test_mm(test);
-	struct anon_vma *anon_vma = item_at(at.mm, at.a)->anon_vma;
+	struct anon_vma *anon_vma = ksm_test_item_at(at.mm, at.a)->anon_vma;
 	unsigned long c = ksm_test_map(test, other, 1);
 	int visits = 0;
 	struct rmap_walk_control rwc = {
@@ -160,18 +115,18 @@ static void P58_a_walk_ends_where_it_would_have_to_wait(struct kunit *test)
 	/* Between two items of one anon_vma comes one of another. */
 	ksm_test_write(test, other, c, 1);
 	KUNIT_ASSERT_EQ(test, ksm_test_match(other, c), KSM_MATCH_MERGED);
-	KUNIT_ASSERT_PTR_EQ(test, item_at(at.mm, at.b)->anon_vma, anon_vma);
-	KUNIT_ASSERT_PTR_NE(test, item_at(other, c)->anon_vma, anon_vma);
+	KUNIT_ASSERT_PTR_EQ(test, ksm_test_item_at(at.mm, at.b)->anon_vma, anon_vma);
+	KUNIT_ASSERT_PTR_NE(test, ksm_test_item_at(other, c)->anon_vma, anon_vma);
 
-	folio_lock(at.folio);
+	folio_lock(merged);
 	anon_vma_lock_write(anon_vma);
-	ksm_rmap_walk(at.folio, &rwc);
+	ksm_rmap_walk(merged, &rwc);
 	anon_vma_unlock_write(anon_vma);
 	KUNIT_EXPECT_TRUE(test, rwc.contended);
 	KUNIT_EXPECT_EQ(test, visits, 0);
-	ksm_rmap_walk(at.folio, &rwc);
+	ksm_rmap_walk(merged, &rwc);
 	KUNIT_EXPECT_EQ(test, visits, 5);
-	folio_unlock(at.folio);
+	folio_unlock(merged);
 }
 
 static void P86_a_way_that_has_ended_is_no_reason_to_drop_another(struct kunit *test)
@@ -180,18 +135,18 @@ static void P86_a_way_that_has_ended_is_no_reason_to_drop_another(struct kunit *
 	unsigned long c = ksm_test_map(test, mm, 1);
 
 	/* Two anchors, by which the child is found; then the child goes. */
-	give_up(test, at.mm, at.a);
-	give_up(test, at.mm, at.b);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
 	ksm_test_write(test, mm, c, 1);
 	KUNIT_ASSERT_EQ(test, ksm_test_match(mm, c), KSM_MATCH_MERGED);
-	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(mm, c), at.folio);
-	expect_found(test, 3);
-	do_madvise(at.child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
+	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(mm, c), merged);
+	ksm_test_expect_found(test, merged, 3);
+	do_madvise(child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
 	/* Another child of another parent, who leaves: only his item leads there. */
 	ksm_test_fork(test, mm);
-	expect_found(test, 2);
-	give_up(test, mm, c);
-	expect_found(test, 1);
+	ksm_test_expect_found(test, merged, 2);
+	ksm_test_give_up(test, mm, c);
+	ksm_test_expect_found(test, merged, 1);
 }
 
 static struct kunit_case fork_cases[] = {

@@ -10,26 +10,15 @@
 #include "../../internal.h"
 #include "../item.h"
 #include "../merge.h"
-#include "../mms.h"
 #include "../record.h"
 #include "fixture.h"
 
 /* Two neighbouring pages of equal content: b is replaced by a. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b;
-} at;
+static struct ksm_test_pages at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 2);
-	at.b = at.a + PAGE_SIZE;
-	return 0;
+	return ksm_test_init_pages(test, &at, 2);
 }
 
 /* Freeze page a, under the locks that it takes. */
@@ -112,11 +101,6 @@ static int join(struct folio *keep)
 static int replace(struct kunit *test)
 {
 	return join(keep_a(test));
-}
-
-static struct ksm_item *item_of_b(void)
-{
-	return ksm_record_item(ksm_record_load(ksm_mms_find(at.mm), PHYS_PFN(at.b)));
 }
 
 static bool is_exclusive(unsigned long addr)
@@ -218,8 +202,8 @@ static void expect_not_joined(struct kunit *test, struct folio *keep)
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), held);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(keep), 1);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(keep), 1);
-	KUNIT_ASSERT_NOT_NULL(test, item_of_b());
-	KUNIT_EXPECT_EQ(test, item_of_b()->kind, KSM_ITEM_CANDIDATE);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(at.mm, at.b));
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, at.b)->kind, KSM_ITEM_CANDIDATE);
 	KUNIT_EXPECT_EQ(test, ksm_node_of(keep)->nr_items, 0);
 }
 
@@ -304,9 +288,9 @@ static void P50_who_joins_is_linked(struct kunit *test)
 	struct folio *keep = keep_a(test);
 
 	KUNIT_ASSERT_EQ(test, join(keep), 0);
-	KUNIT_ASSERT_NOT_NULL(test, item_of_b());
-	KUNIT_EXPECT_EQ(test, item_of_b()->kind, KSM_ITEM_MERGED);
-	KUNIT_EXPECT_PTR_EQ(test, item_of_b()->node, ksm_node_of(keep));
+	KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(at.mm, at.b));
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(at.mm, at.b)->kind, KSM_ITEM_MERGED);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_item_at(at.mm, at.b)->node, ksm_node_of(keep));
 }
 
 static pte_t hint(pte_t pte)

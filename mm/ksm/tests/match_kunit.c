@@ -5,10 +5,8 @@
 #include <linux/pagemap.h>
 
 #include "../match.h"
-#include "../mms.h"
 #include "../node.h"
 #include "../page.h"
-#include "../record.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -19,11 +17,6 @@ static unsigned long new_page(struct kunit *test, struct mm_struct *mm, u64 cont
 
 	ksm_test_write(test, mm, addr, content);
 	return addr;
-}
-
-static struct ksm_item *item_at(struct mm_struct *mm, unsigned long addr)
-{
-	return ksm_record_item(ksm_record_load(ksm_mms_find(mm), addr >> PAGE_SHIFT));
 }
 
 static void expect_counts(struct kunit *test, unsigned long shared, unsigned long sharing)
@@ -44,9 +37,9 @@ static void expect_merged(struct kunit *test, struct mm_struct *mm,
 	KUNIT_EXPECT_TRUE(test, folio_test_ksm(folio));
 	for (i = 0; i < nr; i++) {
 		KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, addrs[i]), folio);
-		KUNIT_ASSERT_NOT_NULL(test, item_at(mm, addrs[i]));
-		KUNIT_EXPECT_EQ(test, item_at(mm, addrs[i])->kind, KSM_ITEM_MERGED);
-		KUNIT_EXPECT_PTR_EQ(test, item_at(mm, addrs[i])->node, ksm_node_of(folio));
+		KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(mm, addrs[i]));
+		KUNIT_EXPECT_EQ(test, ksm_test_item_at(mm, addrs[i])->kind, KSM_ITEM_MERGED);
+		KUNIT_EXPECT_PTR_EQ(test, ksm_test_item_at(mm, addrs[i])->node, ksm_node_of(folio));
 		KUNIT_EXPECT_FALSE(test, pte_write(ksm_test_pte_at(mm, addrs[i])));
 	}
 }
@@ -155,7 +148,7 @@ static void a_volatile_page_joins_but_does_not_wait(struct kunit *test)
 	ksm_test_unlock(mm);
 	KUNIT_EXPECT_EQ(test, match[2], KSM_MATCH_MERGED);
 	KUNIT_EXPECT_EQ(test, match[3], KSM_MATCH_NONE);
-	KUNIT_EXPECT_NULL(test, item_at(mm, at[3]));
+	KUNIT_EXPECT_NULL(test, ksm_test_item_at(mm, at[3]));
 	expect_merged(test, mm, at, 3);
 }
 
@@ -327,8 +320,8 @@ static void P47_a_freed_page_is_not_in_the_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, d), KSM_MATCH_MERGED);
 	expect_counts(test, 1, 1);
 	/* Whom the old node has left behind are orphans, and they are kept. */
-	KUNIT_ASSERT_NOT_NULL(test, item_at(mm, a));
-	KUNIT_EXPECT_EQ(test, item_at(mm, a)->kind, KSM_ITEM_ORPHAN);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(mm, a));
+	KUNIT_EXPECT_EQ(test, ksm_test_item_at(mm, a)->kind, KSM_ITEM_ORPHAN);
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
 }
 

@@ -14,13 +14,6 @@
 /* More allocations than anything here makes. */
 #define MANY	20
 
-static bool is_merged(struct mm_struct *mm, unsigned long addr)
-{
-	struct folio *folio = ksm_test_folio_at(mm, addr);
-
-	return folio && folio_test_ksm(folio);
-}
-
 /* A pair of pages; in the merge of the second the nth allocation fails, if it has one. */
 static bool merge_without_memory(struct kunit *test, struct mm_struct *mm, unsigned int nth)
 {
@@ -37,8 +30,8 @@ static bool merge_without_memory(struct kunit *test, struct mm_struct *mm, unsig
 	failed = ksm_test_alloc_failed();
 
 	/* All of it or nothing: a KSM page has a node, and a node a page and items. */
-	KUNIT_EXPECT_EQ(test, is_merged(mm, a), match == KSM_MATCH_MERGED);
-	KUNIT_EXPECT_EQ(test, is_merged(mm, b), match == KSM_MATCH_MERGED);
+	KUNIT_EXPECT_EQ(test, ksm_test_is_merged(mm, a), match == KSM_MATCH_MERGED);
+	KUNIT_EXPECT_EQ(test, ksm_test_is_merged(mm, b), match == KSM_MATCH_MERGED);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, shared + (match == KSM_MATCH_MERGED));
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, ksm_counts.shared);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), ksm_counts.shared);
@@ -65,7 +58,7 @@ static bool join_without_memory(struct kunit *test, struct mm_struct *mm, unsign
 	ksm_test_fail_alloc(test, nth);
 	match = ksm_test_match(mm, addr);
 	failed = ksm_test_alloc_failed();
-	KUNIT_EXPECT_EQ(test, is_merged(mm, addr), match == KSM_MATCH_MERGED);
+	KUNIT_EXPECT_EQ(test, ksm_test_is_merged(mm, addr), match == KSM_MATCH_MERGED);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, sharing + (match == KSM_MATCH_MERGED));
 	if (match != KSM_MATCH_MERGED) {
 		KUNIT_EXPECT_TRUE(test, failed);
@@ -133,7 +126,7 @@ static void P39_a_child_without_memory_keeps_what_it_has(struct kunit *test)
 	mmap_write_unlock(child);
 	KUNIT_EXPECT_GT(test, nth, 2);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 2);
-	KUNIT_EXPECT_TRUE(test, is_merged(child, addr));
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(child, addr));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr, 1));
 }
 

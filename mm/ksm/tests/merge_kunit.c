@@ -8,21 +8,11 @@
 #include "fixture.h"
 
 /* Two neighbouring pages. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b;
-} at;
+static struct ksm_test_pages at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 2);
-	at.b = at.a + PAGE_SIZE;
-	return 0;
+	return ksm_test_init_pages(test, &at, 2);
 }
 
 /* Freeze a page, under the locks that it takes. */

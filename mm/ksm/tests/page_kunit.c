@@ -10,21 +10,11 @@
 #include "fixture.h"
 
 /* Two pages. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b;
-} at;
+static struct ksm_test_pages at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 2);
-	at.b = at.a + PAGE_SIZE;
-	return 0;
+	return ksm_test_init_pages(test, &at, 2);
 }
 
 /* Is @folio at @addr, while @pte stands there? A PTE of 0: as it is. */

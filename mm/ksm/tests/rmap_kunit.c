@@ -14,27 +14,11 @@
 #include "fixture.h"
 
 /* Two merged pages of a registered mm. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b;
-} at;
+static struct ksm_test_pages at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 2);
-	at.b = at.a + PAGE_SIZE;
-	return 0;
-}
-
-static struct folio *merge(struct kunit *test)
-{
-	ksm_test_merge_pair(test, at.mm, at.a, at.b);
-	return ksm_test_folio_at(at.mm, at.a);
+	return ksm_test_init_pages(test, &at, 2);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -82,7 +66,7 @@ static int walk(struct folio *folio, struct visit *visit)
 
 static void a_walk_visits_items_and_forks(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct visit visit = { .most = INT_MAX };
 
 	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 2);
@@ -93,7 +77,7 @@ static void a_walk_visits_items_and_forks(struct kunit *test)
 
 static void a_walk_stops_when_told_to(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct visit visit = { .most = 1 };
 
 	ksm_test_fork(test, at.mm);
@@ -109,7 +93,7 @@ static int is_done(struct folio *folio)
 
 static void P58_a_walk_stops_when_all_is_done(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct visit visit = { .most = INT_MAX };
 	struct rmap_walk_control rwc = {
 		.rmap_one	= visit_one,
@@ -125,7 +109,7 @@ static void P58_a_walk_stops_when_all_is_done(struct kunit *test)
 
 static void a_walk_passes_over_whom_it_is_told_to(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct visit visit = { .most = INT_MAX, .passed_over = at.mm };
 
 	KUNIT_EXPECT_EQ(test, walk(folio, &visit), 0);
@@ -135,7 +119,7 @@ static void a_walk_passes_over_whom_it_is_told_to(struct kunit *test)
 
 static void P58_a_walk_that_must_not_wait_does_not(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct visit visit = { .most = INT_MAX };
 	struct rmap_walk_control rwc = {
 		.rmap_one	= visit_one,
@@ -162,37 +146,7 @@ static void P58_a_walk_that_must_not_wait_does_not(struct kunit *test)
 }
 
 /* ------------------------------------------------------------------------ */
-/* Every mapping is found: migration unmaps the page, and maps it again.    */
-
-static void expect_found(struct kunit *test, struct folio *folio, int mappings)
-{
-	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), mappings);
-	if (!IS_ENABLED(CONFIG_MIGRATION))
-		return;
-	folio_get(folio);
-	folio_lock(folio);
-	try_to_migrate(folio, 0);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 0);
-	remove_migration_ptes(folio, folio, 0);
-	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), mappings);
-	folio_unlock(folio);
-	folio_put(folio);
-}
-
-static void forget(struct mm_struct *mm, unsigned long addr)
-{
-	struct ksm_mm *km = ksm_test_lock(mm);
-
-	ksm_forget_page(km, addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
-	ksm_test_unlock(mm);
-}
-
-/* Unmap a page, and let the scan notice. */
-static void give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr)
-{
-	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, PAGE_SIZE, MADV_DONTNEED), 0);
-	forget(mm, addr);
-}
+/* Every mapping is found.                                                  */
 
 static unsigned int count_anchors(struct folio *folio)
 {
@@ -208,13 +162,13 @@ static unsigned int count_anchors(struct folio *folio)
 
 static void P52_forks_of_merged_pages_are_found(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct mm_struct *child, *grandchild;
 
-	expect_found(test, folio, 2);
+	ksm_test_expect_found(test, folio, 2);
 	child = ksm_test_fork(test, at.mm);
 	grandchild = ksm_test_fork(test, child);
-	expect_found(test, folio, 6);
+	ksm_test_expect_found(test, folio, 6);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 1));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(grandchild, at.b, 1));
@@ -231,58 +185,58 @@ static void P86_a_page_that_a_child_promotes_is_found_at_its_parent(struct kunit
 	KUNIT_ASSERT_EQ(test, ksm_test_match(child, at.a), KSM_MATCH_MERGED);
 	/* It is the shared page that was kept. */
 	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(child, own), folio);
-	expect_found(test, folio, 3);
+	ksm_test_expect_found(test, folio, 3);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.a, 1));
 }
 
 static void a_fork_is_found_when_its_parent_has_gone(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct mm_struct *child = ksm_test_fork(test, at.mm);
 
-	give_up(test, at.mm, at.a);
-	give_up(test, at.mm, at.b);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_merging_pages, 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), 2);
-	expect_found(test, folio, 2);
+	ksm_test_expect_found(test, folio, 2);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.b, 1));
 }
 
 static void one_anchor_is_enough(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	ksm_test_fork(test, at.mm);
-	give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.a);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), 1);
 	/* It comes back to the same address, and goes again. */
 	ksm_test_write(test, at.mm, at.a, 1);
 	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_MERGED);
 	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.a), folio);
-	expect_found(test, folio, 4);
-	give_up(test, at.mm, at.a);
+	ksm_test_expect_found(test, folio, 4);
+	ksm_test_give_up(test, at.mm, at.a);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), 1);
-	expect_found(test, folio, 3);
+	ksm_test_expect_found(test, folio, 3);
 }
 
 static void without_forks_there_is_no_anchor(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
-	give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.a);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), 0);
-	expect_found(test, folio, 1);
+	ksm_test_expect_found(test, folio, 1);
 }
 
 static void anchors_end_with_their_page(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct mm_struct *child = ksm_test_fork(test, at.mm);
 
-	give_up(test, at.mm, at.a);
-	give_up(test, at.mm, at.b);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), 2);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
 	do_madvise(child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);

@@ -12,27 +12,11 @@
 #include "fixture.h"
 
 /* Two equal pages of a registered mm. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		a, b;
-} at;
+static struct ksm_test_pages at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.a = ksm_test_map_equal(test, at.mm, 2);
-	at.b = at.a + PAGE_SIZE;
-	return 0;
-}
-
-static struct folio *merge(struct kunit *test)
-{
-	ksm_test_merge_pair(test, at.mm, at.a, at.b);
-	return ksm_test_folio_at(at.mm, at.a);
+	return ksm_test_init_pages(test, &at, 2);
 }
 
 /* Ask what to map for @folio. */
@@ -76,7 +60,7 @@ static void expect_copy(struct kunit *test, struct folio *folio, struct mm_struc
 
 static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	struct mm_struct *child = ksm_test_fork(test, at.mm);
 
 	expect_itself(test, folio, at.mm, at.a);
@@ -86,7 +70,7 @@ static void a_ksm_page_returns_to_where_it_was_merged(struct kunit *test)
 
 static void P83_elsewhere_a_ksm_page_is_copied(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 	unsigned long elsewhere = ksm_test_map(test, at.mm, 1);
 
 	expect_copy(test, folio, at.mm, elsewhere);
@@ -94,7 +78,7 @@ static void P83_elsewhere_a_ksm_page_is_copied(struct kunit *test)
 
 static void P83_where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	mmap_write_lock(at.mm);
 	vm_flags_clear(vma_lookup(at.mm, at.a), VM_MERGEABLE);
@@ -104,7 +88,7 @@ static void P83_where_merging_has_ended_a_ksm_page_is_copied(struct kunit *test)
 
 static void P27_while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
 {
-	struct folio *folio = merge(test);
+	struct folio *folio = ksm_test_merge(test, &at);
 
 	WRITE_ONCE(ksm_state.run, KSM_RUN_UNMERGE);
 	expect_copy(test, folio, at.mm, at.a);
