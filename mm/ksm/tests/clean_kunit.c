@@ -11,28 +11,12 @@
 #include "../walk.h"
 #include "fixture.h"
 
-#define PAGES	8
-
 /* Pages of which each is different from all others, read once. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		addr;
-} at;
-
-static unsigned long page(unsigned int nr)
-{
-	return at.addr + nr * PAGE_SIZE;
-}
+static struct ksm_test_known at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.addr = ksm_test_known_pages(test, at.mm, PAGES);
-	return 0;
+	return ksm_test_init_known(test, &at);
 }
 
 static void what_a_PTE_knew_the_folio_knows(struct kunit *test)
@@ -40,10 +24,10 @@ static void what_a_PTE_knew_the_folio_knows(struct kunit *test)
 	struct folio *folio;
 	unsigned int i;
 
-	for (i = 0; i < PAGES; i++) {
-		folio = ksm_test_folio_at(at.mm, page(i));
-		KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, page(i))));
-		KUNIT_EXPECT_TRUE(test, pte_write(ksm_test_pte_at(at.mm, page(i))));
+	for (i = 0; i < KSM_TEST_KNOWN; i++) {
+		folio = ksm_test_folio_at(at.mm, at.page[i]);
+		KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[i])));
+		KUNIT_EXPECT_TRUE(test, pte_write(ksm_test_pte_at(at.mm, at.page[i])));
 		KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
 	}
 }
@@ -51,7 +35,7 @@ static void what_a_PTE_knew_the_folio_knows(struct kunit *test)
 /* A TLB entry that is still dirty would let a write pass the PTE by. */
 static void who_writes_on_makes_the_PTE_dirty_again(struct kunit *test)
 {
-	unsigned long addr = page(3);
+	unsigned long addr = at.page[3];
 	int i, err = 0;
 
 	kthread_use_mm(at.mm);
@@ -67,7 +51,7 @@ static void who_writes_on_makes_the_PTE_dirty_again(struct kunit *test)
 
 static bool is_trusted(unsigned int nr)
 {
-	void *entry = ksm_record_load(ksm_mms_find(at.mm), page(nr) >> PAGE_SHIFT);
+	void *entry = ksm_record_load(ksm_mms_find(at.mm), at.page[nr] >> PAGE_SHIFT);
 
 	return xa_is_value(entry) && ksm_record_unpack(entry).trusted;
 }
@@ -78,7 +62,7 @@ static void a_page_that_was_cleaned_but_not_read_is_read_next(struct kunit *test
 {
 	unsigned int i, found = 0;
 
-	ksm_test_write(test, at.mm, page(2), 7);
+	ksm_test_write(test, at.mm, at.page[2], 7);
 	mutex_lock(&ksm_pass_lock);
 	mmap_read_lock(at.mm);
 	run.km = ksm_mms_find(at.mm);
@@ -87,13 +71,13 @@ static void a_page_that_was_cleaned_but_not_read_is_read_next(struct kunit *test
 	run.reads = UINT_MAX;
 	ksm_walk_next(&run, 0);
 	for (i = 0; i < run.nr; i++)
-		found += run.pages[i].addr == page(2) && run.pages[i].read;
+		found += run.pages[i].addr == at.page[2] && run.pages[i].read;
 	ksm_walk_cut(&run, 0, 0);
 	mmap_read_unlock(at.mm);
 	mutex_unlock(&ksm_pass_lock);
 
 	KUNIT_ASSERT_EQ(test, found, 1);
-	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, page(2))));
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 	KUNIT_EXPECT_FALSE(test, is_trusted(2));
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 	KUNIT_EXPECT_TRUE(test, is_trusted(2));
@@ -104,9 +88,9 @@ static void a_page_that_is_always_written_to_is_seldom_cleaned(struct kunit *tes
 	unsigned int i, cleaned = 0;
 
 	for (i = 0; i < 24; i++) {
-		ksm_test_write(test, at.mm, page(2), 1000 + i);
+		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
 		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
-		cleaned += !pte_dirty(ksm_test_pte_at(at.mm, page(2)));
+		cleaned += !pte_dirty(ksm_test_pte_at(at.mm, at.page[2]));
 	}
 	/* While it is young, and in every eighth round. */
 	KUNIT_EXPECT_GE(test, cleaned, 3);
@@ -117,10 +101,10 @@ static void soft_dirty_and_accessed_bits_stay(struct kunit *test)
 {
 	bool soft = pte_soft_dirty(pte_mksoft_dirty(__pte(0)));
 
-	ksm_test_write(test, at.mm, page(2), 7);
+	ksm_test_write(test, at.mm, at.page[2], 7);
 	ksm_test_scan_round();
-	KUNIT_EXPECT_EQ(test, soft, !!pte_soft_dirty(ksm_test_pte_at(at.mm, page(2))));
-	KUNIT_EXPECT_TRUE(test, pte_young(ksm_test_pte_at(at.mm, page(2))));
+	KUNIT_EXPECT_EQ(test, soft, !!pte_soft_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	KUNIT_EXPECT_TRUE(test, pte_young(ksm_test_pte_at(at.mm, at.page[2])));
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE

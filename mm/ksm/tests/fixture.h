@@ -86,9 +86,16 @@ bool ksm_test_is_merged(struct mm_struct *mm, unsigned long addr);
 void ksm_test_give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr);
 void ksm_test_expect_found(struct kunit *test, struct folio *folio, int mappings);
 
-/* rounds.c */
+/* rounds.c: pages of which each is unlike all others, read once */
+#define KSM_TEST_KNOWN	8
+
+struct ksm_test_known {
+	struct mm_struct	*mm;
+	unsigned long		page[KSM_TEST_KNOWN];
+};
+
 unsigned long ksm_test_scan_round(void);
-unsigned long ksm_test_known_pages(struct kunit *test, struct mm_struct *mm,
-				   unsigned int pages);
+bool ksm_test_is_quiet(void);
+int ksm_test_init_known(struct kunit *test, struct ksm_test_known *at);
 
 #endif /* _MM_KSM_TESTS_FIXTURE_H */

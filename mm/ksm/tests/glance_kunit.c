@@ -11,33 +11,17 @@
 #include "../state.h"
 #include "fixture.h"
 
-#define PAGES	8
-
 /* Pages of which each is different from all others, read once. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		addr;
-} at;
-
-static unsigned long page(unsigned int nr)
-{
-	return at.addr + nr * PAGE_SIZE;
-}
+static struct ksm_test_known at;
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
-
-	if (err)
-		return err;
-	at.mm = ksm_test_mm(test);
-	at.addr = ksm_test_known_pages(test, at.mm, PAGES);
-	return 0;
+	return ksm_test_init_known(test, &at);
 }
 
 static struct ksm_record recorded(unsigned int nr)
 {
-	void *entry = ksm_record_load(ksm_mms_find(at.mm), page(nr) >> PAGE_SHIFT);
+	void *entry = ksm_record_load(ksm_mms_find(at.mm), at.page[nr] >> PAGE_SHIFT);
 
 	return xa_is_value(entry) ? ksm_record_unpack(entry) : (struct ksm_record) { };
 }
@@ -45,7 +29,7 @@ static struct ksm_record recorded(unsigned int nr)
 /* Write to a page as a device does: no PTE knows of it. */
 static void write_behind(unsigned int nr, u8 content)
 {
-	struct folio *folio = ksm_test_folio_at(at.mm, page(nr));
+	struct folio *folio = ksm_test_folio_at(at.mm, at.page[nr]);
 	void *at = kmap_local_folio(folio, 0);
 
 	memset(at, content, PAGE_SIZE);
@@ -61,17 +45,17 @@ static void an_unchanged_page_is_not_read(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
-	KUNIT_EXPECT_EQ(test, ksm_counts.unchanged - unchanged, 2 * PAGES);
-	KUNIT_EXPECT_EQ(test, ksm_state_unshared(), PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_counts.unchanged - unchanged, 2 * KSM_TEST_KNOWN);
+	KUNIT_EXPECT_EQ(test, ksm_state_unshared(), KSM_TEST_KNOWN);
 	/* To read it is no write. */
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(3), 103));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[3], 103));
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
 }
 
 static void a_page_that_was_written_to_is_read(struct kunit *test)
 {
-	ksm_test_write(test, at.mm, page(2), 7);
-	ksm_test_write(test, at.mm, page(5), 8);
+	ksm_test_write(test, at.mm, at.page[2], 7);
+	ksm_test_write(test, at.mm, at.page[5], 8);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 2);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 2);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
@@ -80,29 +64,29 @@ static void a_page_that_was_written_to_is_read(struct kunit *test)
 
 static void another_page_at_the_address_is_read(struct kunit *test)
 {
-	struct folio *old = ksm_test_folio_at(at.mm, page(4));
+	struct folio *old = ksm_test_folio_at(at.mm, at.page[4]);
 
 	/* Held, so that it is not the next one to be had. */
 	folio_get(old);
-	do_madvise(at.mm, page(4), PAGE_SIZE, MADV_DONTNEED);
-	ksm_test_write(test, at.mm, page(4), 104);
+	do_madvise(at.mm, at.page[4], PAGE_SIZE, MADV_DONTNEED);
+	ksm_test_write(test, at.mm, at.page[4], 104);
 	folio_put(old);
-	ksm_test_change_pte(at.mm, page(4), pte_mkclean);
+	ksm_test_change_pte(at.mm, at.page[4], pte_mkclean);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 }
 
 static void unread_pages_merge_as_others_do(struct kunit *test)
 {
-	ksm_test_write(test, at.mm, page(1), 7);
-	ksm_test_write(test, at.mm, page(6), 7);
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 2);
 	/* It is seen for the second time that they are what they are. */
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, page(1)),
-			    ksm_test_folio_at(at.mm, page(6)));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(1), 7));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(6), 7));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.page[1]),
+			    ksm_test_folio_at(at.mm, at.page[6]));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], 7));
 }
 
 static void only_smart_scan_counts_as_skipped(struct kunit *test)
@@ -113,7 +97,7 @@ static void only_smart_scan_counts_as_skipped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_counts.skipped, skipped);
 	WRITE_ONCE(ksm_state.smart_scan, true);
 	ksm_test_scan_round();
-	KUNIT_EXPECT_EQ(test, ksm_counts.skipped, skipped + PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_counts.skipped, skipped + KSM_TEST_KNOWN);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -122,16 +106,16 @@ static void only_smart_scan_counts_as_skipped(struct kunit *test)
 static void no_PTE_is_believed_with_reread_rounds_0(struct kunit *test)
 {
 	WRITE_ONCE(ksm_state.reread_rounds, 0);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
 	/* What was read then was not cleaned before. */
-	ksm_test_write(test, at.mm, page(0), 7);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
-	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, page(0))));
+	ksm_test_write(test, at.mm, at.page[0], 7);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[0])));
 	/* So that it is clean later, by whomsoever, tells nothing. */
-	ksm_test_change_pte(at.mm, page(0), pte_mkclean);
+	ksm_test_change_pte(at.mm, at.page[0], pte_mkclean);
 	WRITE_ONCE(ksm_state.reread_rounds, KSM_TEST_SELDOM);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
 }
 
@@ -151,16 +135,16 @@ static void what_no_PTE_knows_of_is_found_within_reread_rounds(struct kunit *tes
 
 static void what_no_PTE_knows_of_is_not_merged_by_its_old_hash(struct kunit *test)
 {
-	ksm_test_write(test, at.mm, page(1), 7);
+	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_scan_round();
-	ksm_test_write(test, at.mm, page(6), 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
 	ksm_test_scan_round();
 	write_behind(1, 9);
 	ksm_test_scan_round();
 	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(1), 0x0909090909090909));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(6), 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], 0x0909090909090909));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], 7));
 }
 
 static void smart_scan_does_not_put_off_a_reading_that_is_due(struct kunit *test)
@@ -187,15 +171,15 @@ static void come_back_as_another(struct kunit *test)
 {
 	struct ksm_item *item;
 
-	ksm_test_write(test, at.mm, page(1), 7);
-	ksm_test_write(test, at.mm, page(6), 7);
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
 	ksm_test_scan_round();
 	ksm_test_scan_round();
 	KUNIT_ASSERT_EQ(test, at.mm->ksm_merging_pages, 2);
-	item = ksm_record_item(ksm_record_load(ksm_mms_find(at.mm), page(1) >> PAGE_SHIFT));
+	item = ksm_test_item_at(at.mm, at.page[1]);
 	KUNIT_ASSERT_NOT_NULL(test, item);
-	ksm_test_write(test, at.mm, page(1), 8);
-	WRITE_ONCE(item->node->pfn, folio_pfn(ksm_test_folio_at(at.mm, page(1))));
+	ksm_test_write(test, at.mm, at.page[1], 8);
+	WRITE_ONCE(item->node->pfn, folio_pfn(ksm_test_folio_at(at.mm, at.page[1])));
 }
 
 static void a_page_that_comes_back_as_another_is_no_KSM_page(struct kunit *test)
@@ -211,9 +195,9 @@ static void a_clean_PTE_does_not_hide_that_for_ever(struct kunit *test)
 	pte_t pte;
 
 	come_back_as_another(test);
-	pte = pte_mkclean(ksm_test_pte_at(at.mm, page(1)));
+	pte = pte_mkclean(ksm_test_pte_at(at.mm, at.page[1]));
 	mmap_read_lock(at.mm);
-	ksm_test_set_pte(at.mm, page(1), pte);
+	ksm_test_set_pte(at.mm, at.page[1], pte);
 	mmap_read_unlock(at.mm);
 	for (i = 0; i < 64; i++)
 		ksm_test_scan_round();
@@ -222,7 +206,7 @@ static void a_clean_PTE_does_not_hide_that_for_ever(struct kunit *test)
 
 static void who_merged_in_vain_is_read_again(struct kunit *test)
 {
-	unsigned long a = page(1), b = page(6);
+	unsigned long a = at.page[1], b = at.page[6];
 	struct folio *folio;
 
 	ksm_test_write(test, at.mm, a, 7);
@@ -243,7 +227,7 @@ static void who_merged_in_vain_is_read_again(struct kunit *test)
 
 static void what_cannot_merge_is_not_read_again(struct kunit *test)
 {
-	unsigned long a = page(1), b = page(6);
+	unsigned long a = at.page[1], b = at.page[6];
 	struct folio *folio;
 
 	ksm_test_write(test, at.mm, a, 7);
@@ -286,10 +270,10 @@ static void no_PTE_is_believed_beside_other_page_tables(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&notifier, at.mm), 0);
 	ksm_test_at_end(test, remove, &notifier);
-	ksm_test_write(test, at.mm, page(0), 7);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), PAGES);
-	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, page(0))));
+	ksm_test_write(test, at.mm, at.page[0], 7);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[0])));
 #else
 	kunit_skip(test, "needs CONFIG_MMU_NOTIFIER");
 #endif

@@ -4,44 +4,36 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
-#include "../sieve.h"
 #include "../state.h"
 #include "fixture.h"
 
-#define PAGES	8
 #define ROUNDS	20	/* more than the sieve goes on with what it was told */
 
 /* Pages of which each is different from all others, read once. */
-static struct {
-	struct mm_struct	*mm;
-	unsigned long		addr;
-	unsigned long		max_kernel_pages;
-	bool			use_zero_pages;
-} at;
+static struct ksm_test_known at;
 
-static unsigned long page(unsigned int nr)
-{
-	return at.addr + nr * PAGE_SIZE;
-}
+/* Knobs as they were before the test. */
+static struct {
+	unsigned long	max_kernel_pages;
+	bool		use_zero_pages;
+} before;
 
 static void restore(void *unused)
 {
-	WRITE_ONCE(ksm_state.max_kernel_pages, at.max_kernel_pages);
-	WRITE_ONCE(ksm_state.use_zero_pages, at.use_zero_pages);
+	WRITE_ONCE(ksm_state.max_kernel_pages, before.max_kernel_pages);
+	WRITE_ONCE(ksm_state.use_zero_pages, before.use_zero_pages);
 }
 
 static int init(struct kunit *test)
 {
-	int err = ksm_test_init(test);
+	int err = ksm_test_init_known(test, &at);
 
 	if (err)
 		return err;
-	at.max_kernel_pages = ksm_state.max_kernel_pages;
-	at.use_zero_pages = ksm_state.use_zero_pages;
+	before.max_kernel_pages = ksm_state.max_kernel_pages;
+	before.use_zero_pages = ksm_state.use_zero_pages;
 	ksm_test_at_end(test, restore, NULL);
 	WRITE_ONCE(ksm_state.use_zero_pages, false);
-	at.mm = ksm_test_mm(test);
-	at.addr = ksm_test_known_pages(test, at.mm, PAGES);
 	return 0;
 }
 
@@ -51,23 +43,13 @@ static void scan_rounds(unsigned int rounds)
 		ksm_test_scan_round();
 }
 
-static bool is_quiet(void)
-{
-	bool quiet;
-
-	mutex_lock(&ksm_pass_lock);
-	quiet = ksm_sieve_is_quiet();
-	mutex_unlock(&ksm_pass_lock);
-	return quiet;
-}
-
 static void nearly_all_rounds_are_quiet(struct kunit *test)
 {
 	unsigned int i, quiet = 0;
 
 	for (i = 0; i < 3 * ROUNDS; i++) {
 		ksm_test_scan_round();
-		quiet += is_quiet();
+		quiet += ksm_test_is_quiet();
 	}
 	KUNIT_EXPECT_GT(test, quiet, 2 * ROUNDS);
 }
@@ -78,16 +60,16 @@ static void who_gets_a_twin_merges_at_any_time(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ROUNDS; i++, content += 2) {
-		ksm_test_write(test, at.mm, page(1), content);
-		ksm_test_write(test, at.mm, page(6), content + 1);
+		ksm_test_write(test, at.mm, at.page[1], content);
+		ksm_test_write(test, at.mm, at.page[6], content + 1);
 		scan_rounds(2 + i);
 		KUNIT_ASSERT_EQ(test, ksm_counts.sharing, 0);
-		ksm_test_write(test, at.mm, page(6), content);
+		ksm_test_write(test, at.mm, at.page[6], content);
 		/* To be read, and to have held. */
 		scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(1), content));
-		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(6), content));
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], content));
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], content));
 	}
 }
 
@@ -97,12 +79,12 @@ static void twins_that_come_together_merge_at_any_time(struct kunit *test)
 
 	for (i = 0; i < ROUNDS; i++) {
 		scan_rounds(i);
-		ksm_test_write(test, at.mm, page(1), 1000 + i);
-		ksm_test_write(test, at.mm, page(6), 1000 + i);
+		ksm_test_write(test, at.mm, at.page[1], 1000 + i);
+		ksm_test_write(test, at.mm, at.page[6], 1000 + i);
 		scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(1), 1000 + i));
-		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(6), 1000 + i));
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], 1000 + i));
+		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], 1000 + i));
 	}
 }
 
@@ -112,12 +94,12 @@ static void who_has_a_hash_that_others_had_merges(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 3; i++) {
-		ksm_test_write(test, at.mm, page(1), 1000);
-		ksm_test_write(test, at.mm, page(6), 1000);
+		ksm_test_write(test, at.mm, at.page[1], 1000);
+		ksm_test_write(test, at.mm, at.page[6], 1000);
 		scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-		ksm_test_write(test, at.mm, page(1), 2000 + i);
-		ksm_test_write(test, at.mm, page(6), 3000 + i);
+		ksm_test_write(test, at.mm, at.page[1], 2000 + i);
+		ksm_test_write(test, at.mm, at.page[6], 3000 + i);
 		scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
 	}
@@ -125,39 +107,39 @@ static void who_has_a_hash_that_others_had_merges(struct kunit *test)
 
 static void pages_of_zeros_merge_when_that_is_asked_for(struct kunit *test)
 {
-	ksm_test_write(test, at.mm, page(3), 0);
+	ksm_test_write(test, at.mm, at.page[3], 0);
 	scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 0);
 	WRITE_ONCE(ksm_state.use_zero_pages, true);
 	scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 1);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(3), 0));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[3], 0));
 }
 
 static void who_waits_for_the_limit_merges_when_there_is_room(struct kunit *test)
 {
-	ksm_test_write(test, at.mm, page(1), 7);
-	ksm_test_write(test, at.mm, page(6), 7);
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
 	scan_rounds(2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
 	WRITE_ONCE(ksm_state.max_kernel_pages, 1);
-	ksm_test_write(test, at.mm, page(2), 8);
-	ksm_test_write(test, at.mm, page(5), 8);
+	ksm_test_write(test, at.mm, at.page[2], 8);
+	ksm_test_write(test, at.mm, at.page[5], 8);
 	scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
 	WRITE_ONCE(ksm_state.max_kernel_pages, 0);
 	scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 2);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(5), 8));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[5], 8));
 }
 
 static void who_is_let_go_of_merges_at_once(struct kunit *test)
 {
 	struct folio *folio;
 
-	ksm_test_write(test, at.mm, page(1), 7);
-	ksm_test_write(test, at.mm, page(6), 7);
-	folio = ksm_test_folio_at(at.mm, page(6));
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	folio = ksm_test_folio_at(at.mm, at.page[6]);
 	folio_get(folio);
 	scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);

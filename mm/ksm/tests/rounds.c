@@ -3,6 +3,7 @@
 #include <linux/mm.h>
 
 #include "../scan.h"
+#include "../sieve.h"
 #include "../state.h"
 #include "fixture.h"
 
@@ -49,19 +50,34 @@ unsigned long ksm_test_scan_round(void)
 }
 
 /**
- * ksm_test_known_pages() - make pages of which each is unlike all others, read once
- * @test: the test; to its end no page is read without need
- * @mm: where
- * @pages: how many; the first is filled with 100, the next with 101
+ * ksm_test_is_quiet() - is nothing asked of the sieve in this round?
  *
- * Return: The first address.
+ * Return: true if so.
  */
-unsigned long ksm_test_known_pages(struct kunit *test, struct mm_struct *mm,
-				   unsigned int pages)
+bool ksm_test_is_quiet(void)
 {
-	unsigned long addr;
-	unsigned int i;
+	bool quiet;
 
+	mutex_lock(&ksm_pass_lock);
+	quiet = ksm_sieve_is_quiet();
+	mutex_unlock(&ksm_pass_lock);
+	return quiet;
+}
+
+/**
+ * ksm_test_init_known() - begin a test with pages of which each is unlike all others
+ * @test: the test; to its end no page is read without need
+ * @at: filled in; the pages were read once, and hold 100, 101 and so on
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ksm_test_init_known(struct kunit *test, struct ksm_test_known *at)
+{
+	unsigned int i;
+	int err = ksm_test_init(test);
+
+	if (err)
+		return err;
 	before.reread_rounds = ksm_state.reread_rounds;
 	before.smart_scan = ksm_state.smart_scan;
 	ksm_test_at_end(test, restore, NULL);
@@ -69,9 +85,12 @@ unsigned long ksm_test_known_pages(struct kunit *test, struct mm_struct *mm,
 	WRITE_ONCE(ksm_state.reread_rounds, KSM_TEST_SELDOM);
 	WRITE_ONCE(ksm_state.smart_scan, false);
 
-	addr = ksm_test_map(test, mm, pages);
-	for (i = 0; i < pages; i++)
-		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 100 + i);
-	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), pages);
-	return addr;
+	at->mm = ksm_test_mm(test);
+	at->page[0] = ksm_test_map(test, at->mm, KSM_TEST_KNOWN);
+	for (i = 0; i < KSM_TEST_KNOWN; i++) {
+		at->page[i] = at->page[0] + i * PAGE_SIZE;
+		ksm_test_write(test, at->mm, at->page[i], 100 + i);
+	}
+	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+	return 0;
 }

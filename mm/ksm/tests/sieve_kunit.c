@@ -83,16 +83,6 @@ static bool is_new(void)
 	return new;
 }
 
-static bool is_quiet(void)
-{
-	bool quiet;
-
-	mutex_lock(&ksm_pass_lock);
-	quiet = ksm_sieve_is_quiet();
-	mutex_unlock(&ksm_pass_lock);
-	return quiet;
-}
-
 static bool passes(u64 hash)
 {
 	bool passes;
@@ -128,9 +118,9 @@ static void who_comes_later_has_a_twin_too(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		turn(10);
 	KUNIT_EXPECT_FALSE(test, sift(1));
-	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	turn(10);
-	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	KUNIT_EXPECT_TRUE(test, passes(1));
 }
 
@@ -140,24 +130,24 @@ static void a_round_is_quiet_when_nobody_has_come(struct kunit *test)
 	sift(1);
 	sift(2);
 	/* All must be told of first. */
-	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	turn(10);
-	KUNIT_EXPECT_TRUE(test, is_quiet());
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
 	sift(3);
 	turn(10);
-	KUNIT_EXPECT_TRUE(test, is_quiet());
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
 	mutex_lock(&ksm_pass_lock);
 	ksm_sieve_stir();
 	mutex_unlock(&ksm_pass_lock);
-	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	turn(10);
-	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	turn(10);
-	KUNIT_EXPECT_TRUE(test, is_quiet());
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
 	mutex_lock(&ksm_pass_lock);
 	ksm_sieve_keep(2);
 	mutex_unlock(&ksm_pass_lock);
-	KUNIT_EXPECT_FALSE(test, is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 }
 
 static void a_time_is_over_when_it_is_full(struct kunit *test)
