@@ -77,7 +77,14 @@ struct protector {
 	char	*pages;
 	pid_t	tid;	/* set when it is about to begin */
 	bool	go;
+	bool	seen;	/* the other thread has seen the first page protected */
 };
+
+static void await_flag(const bool *flag)
+{
+	while (!__atomic_load_n(flag, __ATOMIC_SEQ_CST))
+		ksm_nap();
+}
 
 static void *protect_and_release(void *arg)
 {
@@ -85,11 +92,11 @@ static void *protect_and_release(void *arg)
 
 	ksm_stay_on_cpu(0, 0);
 	__atomic_store_n(&this->tid, gettid(), __ATOMIC_SEQ_CST);
-	while (!__atomic_load_n(&this->go, __ATOMIC_SEQ_CST))
-		ksm_nap();
+	await_flag(&this->go);
 	ksm_uffd_wp(this->uffd, this->pages, 2, true);
 	ksm_slow_end();
-	/* By now the other thread may wait for that. */
+	/* However late the other thread is; by now it may wait for what comes. */
+	await_flag(&this->seen);
 	ksm_uffd_wp(this->uffd, this->pages, 2, false);
 	return NULL;
 }
@@ -143,6 +150,7 @@ static void write_by_an_old_TLB_entry(struct ksm_kid *parent, void *arg)
 	ksm_fill_page(page, 3);
 	while (!ksm_uffd_wp_is_set(page))
 		;
+	__atomic_store_n(&protector.seen, true, __ATOMIC_SEQ_CST);
 	ksm_run();
 	usleep(HELD_MS * 1000 / 2);
 	ksm_fill_page(page, 5);
