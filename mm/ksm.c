@@ -91,7 +91,7 @@
  * 3	stable_tree, unstable_tree, merge, rmap, profit, glance
  * 2	hold, node, chain, mms, unshare
  * 1	item, record, page, policy, sieve
- * 0	state, vma, trace, types.h
+ * 0	filter, state, vma, trace, types.h
  */
 #include <linux/export.h>
 #include <linux/ksm.h>

@@ -18,220 +18,35 @@
  * held back by mistake, as its mm could not be had in the first round, passes in
  * the next time.
  *
- * A filter grows by layers, each as large as all before, and is made of one
- * piece again when it is next emptied. Without memory it lets everything pass.
+ * Without memory it lets everything pass.
  *
  * Owns the filters. Does not know pages, nor who asks.
  *
- * Floor 1: knows state.
+ * Floor 1: knows filters and state.
  */
-#include <linux/cache.h>
-#include <linux/hash.h>
 #include <linux/lockdep.h>
-#include <linux/mm.h>
-#include <linux/prefetch.h>
+#include <linux/minmax.h>
 #include <linux/random.h>
-#include <linux/sched.h>
-#include <linux/slab.h>
-#include <linux/vmalloc.h>
 
+#include "filter.h"
 #include "sieve.h"
 #include "state.h"
 
-#define LINE_WORDS	8	/* 64 bytes, whatever the machine's cache has */
-#define LINE_BITS	(LINE_WORDS * 64)
-#define BITS_SET	5	/* for a hash */
-#define BITS_ROOM	12	/* so many for each hash, and 1 % pass by mistake */
 #define ROOM_MIN	1024UL
-#define ROOM_MAX	(512UL << 20)	/* in one piece: 768 MiB */
-#define LAYERS_MAX	24
 #define ROUNDS_MAX	16	/* of a time */
 
-struct layer {
-	u64		(*lines)[LINE_WORDS];
-	u32		nr_lines;
-};
-
-/* P: all of it, but what is kept: the stable tree's lock, inside P. */
-struct filter {
-	struct layer	layers[LAYERS_MAX];
-	unsigned int	nr_layers;
-	unsigned long	room;	/* hashes that it was made for */
-	unsigned long	nr;	/* hashes that were put in */
-	bool		blind;	/* it takes everything for seen */
-};
-
+/* P: all of it. */
 static struct {
-	struct filter	seen;
-	struct filter	twice[2];
+	struct ksm_filter seen;
+	struct ksm_filter twice[2];
 	unsigned int	now;	/* which of @twice is this time's */
 	u64		seed;	/* so that mistakes are not the same ones each time */
-	struct filter	kept;
+	struct ksm_filter kept;
 	unsigned int	rounds;	/* of this time, with the running one; 0: it is over */
 	unsigned long	most;	/* when so many were seen in it, it is over, too */
 	bool		news;	/* somebody new might have a twin */
 	bool		had_news;	/* the same of the round before */
 } sieve;
-
-/* ------------------------------------------------------------------------ */
-/* A filter.                                                                */
-
-/* High bits tell the line, low bits the bits in it. */
-static u64 mix(u64 hash, u64 seed)
-{
-	return (hash ^ seed) * GOLDEN_RATIO_64;
-}
-
-static u64 *line_of(const struct layer *layer, u64 mixed)
-{
-	return layer->lines[(mixed >> 32) * layer->nr_lines >> 32];
-}
-
-static bool line_has(const u64 *line, u64 mixed)
-{
-	unsigned int i, bit;
-
-	for (i = 0; i < BITS_SET; i++, mixed >>= ilog2(LINE_BITS)) {
-		bit = mixed % LINE_BITS;
-		if (!(line[bit / 64] >> bit % 64 & 1))
-			return false;
-	}
-	return true;
-}
-
-static bool filter_has(const struct filter *filter, u64 mixed)
-{
-	unsigned int i;
-
-	for (i = 0; i < filter->nr_layers; i++)
-		if (line_has(line_of(&filter->layers[i], mixed), mixed))
-			return true;
-	return filter->blind;
-}
-
-static void filter_add(struct filter *filter, u64 mixed)
-{
-	unsigned int i, bit;
-	u64 *line;
-
-	filter->nr++;
-	if (!filter->nr_layers) {
-		filter->blind = true;
-		return;
-	}
-	line = line_of(&filter->layers[filter->nr_layers - 1], mixed);
-	for (i = 0; i < BITS_SET; i++, mixed >>= ilog2(LINE_BITS)) {
-		bit = mixed % LINE_BITS;
-		line[bit / 64] |= 1ULL << bit % 64;
-	}
-}
-
-static void filter_prefetch(const struct filter *filter, u64 mixed)
-{
-	unsigned int i;
-
-	for (i = 0; i < filter->nr_layers; i++)
-		prefetchw(line_of(&filter->layers[i], mixed));
-}
-
-static u32 lines_for(unsigned long room)
-{
-	return min_t(u64, (u64)room * BITS_ROOM / LINE_BITS + 1, U32_MAX);
-}
-
-static void layer_clear(struct layer *layer)
-{
-	u32 nr;
-
-	for (nr = 0; nr < layer->nr_lines; nr++) {
-		memset(layer->lines[nr], 0, sizeof(layer->lines[nr]));
-		if (!(nr % 4096))
-			cond_resched();
-	}
-}
-
-static void filter_empty(struct filter *filter)
-{
-	while (filter->nr_layers)
-		kvfree(filter->layers[--filter->nr_layers].lines);
-	filter->room = 0;
-	filter->nr = 0;
-	filter->blind = false;
-}
-
-static bool add_layer(struct filter *filter, unsigned long room)
-{
-	const gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NORETRY | __GFP_NOWARN;
-	struct layer layer = { .nr_lines = lines_for(room) };
-	size_t size = (size_t)layer.nr_lines * sizeof(*layer.lines);
-
-	if (filter->nr_layers == LAYERS_MAX)
-		return false;
-	/* From pages: a size that is rounded up to a power of two would waste much. */
-	layer.lines = size < PAGE_SIZE ? kmalloc(size, gfp) : __vmalloc(size, gfp);
-	if (!layer.lines)
-		return false;
-	filter->layers[filter->nr_layers++] = layer;
-	return true;
-}
-
-/*
- * Make room for @room hashes more. Without memory they go where there is some, and
- * more pass by mistake.
- */
-static void filter_extend(struct filter *filter, unsigned long room)
-{
-	unsigned long some;
-
-	filter->room += room;
-	for (; room; room -= some) {
-		some = min(room, ROOM_MAX);
-		if (!add_layer(filter, some))
-			return;
-	}
-}
-
-/* Empty it, and see that there is room for @room hashes. */
-static void filter_renew(struct filter *filter, unsigned long room)
-{
-	struct filter new = { };
-	unsigned int i;
-
-	/* Much too large is as wrong as too small, or in pieces. */
-	if (filter->room < room || filter->room / 2 > room ||
-	    filter->nr_layers != DIV_ROUND_UP(filter->room, ROOM_MAX)) {
-		filter_extend(&new, room);
-		if (new.nr_layers) {
-			filter_empty(filter);
-			*filter = new;
-			return;
-		}
-	}
-	for (i = 0; i < filter->nr_layers; i++)
-		layer_clear(&filter->layers[i]);
-	filter->nr = 0;
-	filter->blind = false;
-}
-
-static void filter_grow(struct filter *filter)
-{
-	/* A quarter too many does no harm yet. */
-	if (filter->nr >= filter->room + filter->room / 4)
-		filter_extend(filter, max(filter->room, ROOM_MIN));
-}
-
-static unsigned long filter_bytes(const struct filter *filter)
-{
-	unsigned long lines = 0;
-	unsigned int i;
-
-	for (i = 0; i < filter->nr_layers; i++)
-		lines += READ_ONCE(filter->layers[i].nr_lines);
-	return lines * LINE_WORDS * sizeof(u64);
-}
-
-/* ------------------------------------------------------------------------ */
-/* The sieve.                                                               */
 
 /* Is what was seen in this time worth going on with? */
 static bool time_lasts(void)
@@ -255,7 +70,7 @@ void ksm_sieve_turn(unsigned long pages)
 	if (time_lasts()) {
 		if (++sieve.rounds == 2) {
 			/* All pairs of the last time were met again in the first round. */
-			filter_empty(&sieve.twice[!sieve.now]);
+			ksm_filter_empty(&sieve.twice[!sieve.now]);
 			sieve.most = sieve.seen.nr + sieve.seen.nr / 4 + ROOM_MIN;
 		}
 		return;
@@ -263,8 +78,8 @@ void ksm_sieve_turn(unsigned long pages)
 	sieve.rounds = 1;
 	sieve.now = !sieve.now;
 	sieve.seed = get_random_u64();
-	filter_renew(&sieve.seen, pages + pages / 16 + ROOM_MIN);
-	filter_renew(&sieve.twice[sieve.now], pages / 8 + ROOM_MIN);
+	ksm_filter_renew(&sieve.seen, pages + pages / 16 + ROOM_MIN);
+	ksm_filter_renew(&sieve.twice[sieve.now], pages / 8 + ROOM_MIN);
 }
 
 /**
@@ -315,21 +130,21 @@ void ksm_sieve_stir(void)
  */
 void ksm_sieve_prefetch(u64 hash)
 {
-	u64 mixed = mix(hash, 0);
+	u64 mixed = ksm_filter_mix(hash, 0);
 
 	if (ksm_sieve_is_new()) {
-		filter_prefetch(&sieve.seen, mix(hash, sieve.seed));
-		filter_prefetch(&sieve.twice[!sieve.now], mixed);
+		ksm_filter_prefetch(&sieve.seen, ksm_filter_mix(hash, sieve.seed));
+		ksm_filter_prefetch(&sieve.twice[!sieve.now], mixed);
 	}
-	filter_prefetch(&sieve.twice[sieve.now], mixed);
-	filter_prefetch(&sieve.kept, mixed);
+	ksm_filter_prefetch(&sieve.twice[sieve.now], mixed);
+	ksm_filter_prefetch(&sieve.kept, mixed);
 }
 
 static bool passes(u64 mixed)
 {
-	return filter_has(&sieve.twice[sieve.now], mixed) ||
-	       (sieve.rounds == 1 && filter_has(&sieve.twice[!sieve.now], mixed)) ||
-	       filter_has(&sieve.kept, mixed);
+	return ksm_filter_has(&sieve.twice[sieve.now], mixed) ||
+	       (sieve.rounds == 1 && ksm_filter_has(&sieve.twice[!sieve.now], mixed)) ||
+	       ksm_filter_has(&sieve.kept, mixed);
 }
 
 /**
@@ -341,15 +156,15 @@ static bool passes(u64 mixed)
  */
 bool ksm_sieve_sift(u64 hash)
 {
-	u64 seeded = mix(hash, sieve.seed), mixed = mix(hash, 0);
+	u64 seeded = ksm_filter_mix(hash, sieve.seed), mixed = ksm_filter_mix(hash, 0);
 	bool had = passes(mixed);
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	if (!filter_has(&sieve.seen, seeded)) {
-		filter_add(&sieve.seen, seeded);
-	} else if (!filter_has(&sieve.twice[sieve.now], mixed)) {
-		filter_add(&sieve.twice[sieve.now], mixed);
+	if (!ksm_filter_has(&sieve.seen, seeded)) {
+		ksm_filter_add(&sieve.seen, seeded);
+	} else if (!ksm_filter_has(&sieve.twice[sieve.now], mixed)) {
+		ksm_filter_add(&sieve.twice[sieve.now], mixed);
 		sieve.news = true;
 	}
 	return had;
@@ -366,7 +181,7 @@ bool ksm_sieve_passes(u64 hash)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return passes(mix(hash, 0));
+	return passes(ksm_filter_mix(hash, 0));
 }
 
 /**
@@ -379,7 +194,7 @@ void ksm_sieve_keep(u64 hash)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	filter_add(&sieve.kept, mix(hash, 0));
+	ksm_filter_add(&sieve.kept, ksm_filter_mix(hash, 0));
 	sieve.news = true;
 }
 
@@ -396,9 +211,7 @@ bool ksm_sieve_worn(unsigned long nodes)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return !sieve.kept.room || sieve.kept.blind ||
-	       sieve.kept.nr_layers != DIV_ROUND_UP(sieve.kept.room, ROOM_MAX) ||
-	       sieve.kept.nr > 2 * nodes + ROOM_MIN;
+	return ksm_filter_is_worn(&sieve.kept) || sieve.kept.nr > 2 * nodes + ROOM_MIN;
 }
 
 /**
@@ -411,7 +224,7 @@ void ksm_sieve_renew(unsigned long nodes)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	filter_renew(&sieve.kept, nodes + nodes / 8 + ROOM_MIN);
+	ksm_filter_renew(&sieve.kept, nodes + nodes / 8 + ROOM_MIN);
 }
 
 /**
@@ -425,9 +238,9 @@ void ksm_sieve_grow(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	filter_grow(&sieve.seen);
-	filter_grow(&sieve.twice[sieve.now]);
-	filter_grow(&sieve.kept);
+	ksm_filter_grow(&sieve.seen, ROOM_MIN);
+	ksm_filter_grow(&sieve.twice[sieve.now], ROOM_MIN);
+	ksm_filter_grow(&sieve.kept, ROOM_MIN);
 }
 
 /**
@@ -439,12 +252,12 @@ void ksm_sieve_drop(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	filter_empty(&sieve.seen);
-	filter_empty(&sieve.twice[0]);
-	filter_empty(&sieve.twice[1]);
+	ksm_filter_empty(&sieve.seen);
+	ksm_filter_empty(&sieve.twice[0]);
+	ksm_filter_empty(&sieve.twice[1]);
 	sieve.rounds = 0;
 	if (!atomic_long_read(&ksm_counts.nodes))
-		filter_empty(&sieve.kept);
+		ksm_filter_empty(&sieve.kept);
 }
 
 /**
@@ -455,6 +268,6 @@ void ksm_sieve_drop(void)
  */
 unsigned long ksm_sieve_bytes(void)
 {
-	return filter_bytes(&sieve.seen) + filter_bytes(&sieve.twice[0]) +
-	       filter_bytes(&sieve.twice[1]) + filter_bytes(&sieve.kept);
+	return ksm_filter_bytes(&sieve.seen) + ksm_filter_bytes(&sieve.twice[0]) +
+	       ksm_filter_bytes(&sieve.twice[1]) + ksm_filter_bytes(&sieve.kept);
 }
