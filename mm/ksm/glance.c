@@ -79,14 +79,12 @@ static enum ksm_glance glance_merged(const struct ksm_glance_run *run,
 static enum ksm_glance glance_known(struct ksm_glance_run *run, unsigned int i, void *entry,
 				    const struct ksm_record *record)
 {
-	if (!record->calm)
-		return KSM_GLANCE_PASS;
+	/* What is not calm is told of all the same: it may have come to rest since. */
+	if (record->calm ? !ksm_sieve_has_news(record->hash) : !ksm_sieve_is_new())
+		return xa_is_value(entry) ? KSM_GLANCE_PASS : KSM_GLANCE_TAKE;
 	run->at[i].hash = record->hash;
-	if (!run->quiet)
-		ksm_sieve_prefetch(record->hash);
-	else if (xa_is_value(entry))
-		return KSM_GLANCE_PASS;
-	return xa_is_value(entry) ? KSM_GLANCE_SIFT : KSM_GLANCE_TAKE;
+	ksm_sieve_prefetch(record->hash);
+	return KSM_GLANCE_SIFT;
 }
 
 /* Was the page at this place seen in this round? */
@@ -173,11 +171,11 @@ static void take_all(struct ksm_glance_run *run)
 			run->passed++;
 			continue;
 		case KSM_GLANCE_SIFT:
+			passes = ksm_glance_sift(run->at[i].hash, knows(run, i));
+			fallthrough;
 		case KSM_GLANCE_TAKE:
 			run->passed++;
-			passes = !run->quiet &&
-				 ksm_glance_sift(run->at[i].hash, knows(run, i));
-			if (!passes && run->at[i].what == KSM_GLANCE_SIFT)
+			if (run->at[i].what == KSM_GLANCE_SIFT && !passes)
 				continue;
 			if (!ksm_page_may_merge(run->at[i].page))
 				continue;
@@ -227,12 +225,13 @@ static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long add
 	set_pte_at(mm, addr, ptep, pte_mkclean(old));
 }
 
-/* What there is to say of nearly all pages, said at once: as it was, and nobody new. */
+/* What there is to say of nearly all pages, said at once: as it was, and no news of it. */
 static bool rests(struct ksm_glance_run *run, void *entry, unsigned long addr, pte_t pte)
 {
-	return run->quiet && run->reread && pte_present(pte) && !pte_dirty(pte) &&
+	return run->reread && pte_present(pte) && !pte_dirty(pte) &&
 	       ksm_record_rests(entry, pte_pfn(pte)) &&
-	       !is_due(run->turn, addr >> PAGE_SHIFT, run->reread);
+	       !is_due(run->turn, addr >> PAGE_SHIFT, run->reread) &&
+	       (run->quiet || !ksm_sieve_has_news(ksm_record_unpack(entry).hash));
 }
 
 /* Returns false to end the run before this PTE. */

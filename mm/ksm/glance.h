@@ -31,7 +31,7 @@ enum ksm_glance {
 	KSM_GLANCE_STALE,	/* nothing there that could merge; forget what is known */
 	KSM_GLANCE_PASS,	/* as it was */
 	KSM_GLANCE_SIFT,	/* as it was; it may have got a twin */
-	KSM_GLANCE_TAKE,	/* as it was; something is to be done all the same */
+	KSM_GLANCE_TAKE,	/* as it was, and has got none: a candidate is one no more */
 	KSM_GLANCE_READ,	/* to be read */
 };
 
@@ -43,7 +43,7 @@ enum ksm_glance {
  *	    is believed
  * @smart: old pages are not read in each round
  * @noted: up to this address the sieve was told of pages in this round
- * @quiet: what is as it was cannot have got a twin, see ksm_sieve_is_quiet()
+ * @quiet: there is no news of any hash, see ksm_sieve_is_quiet()
  * @most: how many pages may be passed over, more or less
  * @reads: how many may be found that are to be read
  * @vma: where the run is

@@ -17,7 +17,9 @@
 #include "forget.h"
 #include "ksmd.h"
 #include "mms.h"
+#include "page.h"
 #include "scan.h"
+#include "sieve.h"
 #include "state.h"
 #include "unmerge.h"
 
@@ -208,12 +210,16 @@ int ksm_ksmd_set_reread_rounds(unsigned int rounds)
  * ksm_ksmd_set_use_zero_pages() - say whether pages of zeros become the zero page
  * @use: whether those that merge from now on do; what is merged stays as it is
  *
- * Context: Process context.
+ * Context: Process context; waits for a batch or an unmerge to end.
  * Return: 0.
  */
 int ksm_ksmd_set_use_zero_pages(bool use)
 {
+	ksm_state_take_pass();
 	WRITE_ONCE(ksm_state.use_zero_pages, use);
+	/* Those that are long known have a twin now. */
+	ksm_sieve_stir(ksm_page_zero_hash());
+	mutex_unlock(&ksm_pass_lock);
 	return 0;
 }
 
@@ -239,6 +245,8 @@ int ksm_ksmd_set_merge_across_nodes(unsigned long across)
 			err = -EBUSY;
 		else
 			WRITE_ONCE(ksm_state.merge_across_nodes, across);
+		/* Who had a twin on another node may merge. */
+		ksm_sieve_stir_all();
 		/* Before an item can make a node look as if it were in its place. */
 		if (!err)
 			ksm_forget_due(ULONG_MAX);

@@ -24,6 +24,7 @@
 #include "node.h"
 #include "page.h"
 #include "record.h"
+#include "sieve.h"
 #include "stable_tree.h"
 #include "state.h"
 #include "unstable_tree.h"
@@ -225,6 +226,9 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 			return KSM_MATCH_FAILED;
 		ksm_stable_prune(node);
 	}
+	/* Room comes without a word. */
+	if (found == KSM_FOUND_FULL)
+		ksm_sieve_stir(hash);
 	if (found != KSM_FOUND_TWIN)
 		return KSM_MATCH_NONE;
 	if (is_large(offer->page)) {
@@ -307,6 +311,8 @@ static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 			break;
 		case KSM_FOUND_BUSY:
 			return KSM_MATCH_BUSY;
+		case KSM_FOUND_SAME:
+			return KSM_MATCH_NONE;
 		default:
 			return KSM_MATCH_FAILED;
 		}
@@ -322,6 +328,13 @@ static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 		ksm_unstable_release(offer, &twin);
 	} while (match == KSM_MATCH_FAILED && --tries);
 	return match;
+}
+
+/* May it be that it merges in the next round, with nobody having come meanwhile? */
+static bool wants_again(enum ksm_match match)
+{
+	return match == KSM_MATCH_BUSY || match == KSM_MATCH_FAILED ||
+	       match == KSM_MATCH_LARGE;
 }
 
 /**
@@ -348,10 +361,14 @@ enum ksm_match ksm_match_page(struct ksm_offer *offer, u64 hash, bool calm)
 	mmap_assert_locked(ksm_mm_of(offer->owner));
 
 	if (looks_zero(offer, hash))
-		return match_zero(offer);
-	match = match_stable(offer, hash);
+		match = match_zero(offer);
+	else
+		match = match_stable(offer, hash);
 	if (match == KSM_MATCH_NONE && calm)
 		match = match_unstable(offer, hash);
+	/* Who was the other shall be offered again, too. */
+	if (wants_again(match) || offer->failed)
+		ksm_sieve_stir(hash);
 	return match;
 }
 

@@ -7,8 +7,8 @@
 /**
  * enum ksm_match - what became of a page that was offered
  * @KSM_MATCH_NONE: it has no twin, or may not have one
- * @KSM_MATCH_BUSY: it may have one, but somebody uses the page, or forks share it, or
- *		    there are as many KSM pages as may be; that can last
+ * @KSM_MATCH_BUSY: it may have one, but somebody uses the page, or there are as many
+ *		    KSM pages as may be; that can last
  * @KSM_MATCH_FAILED: it may have one, but could not be merged; try next round
  * @KSM_MATCH_WAITING: its item is in the unstable tree
  * @KSM_MATCH_MERGED: it is mapped to a KSM page now

@@ -42,7 +42,6 @@
 static struct {
 	bool		active;		/* a round is under way */
 	unsigned int	seq;
-	bool		use_zero_pages;	/* as they were when it began */
 	struct ksm_glance_run	run;
 } round;
 
@@ -86,15 +85,19 @@ static bool has_held(void *entry, const struct ksm_record *record)
 static bool sift_page(const struct ksm_offer *offer, void *entry,
 		      const struct ksm_record *record)
 {
-	bool noted;
+	bool held = has_held(entry, record), noted, passes;
 
-	if (ksm_sieve_is_quiet() && has_held(entry, record))
+	if (held && !ksm_sieve_has_news(record->hash))
 		return false;
 	/* Read for the second time in a round, and still the same: it is noted. */
 	noted = ksm_sieve_is_new() ?
 		record->calm && ksm_mms_comes_again(offer->owner) :
 		ksm_record_has(entry, record->hash);
-	return ksm_glance_sift(record->hash, noted);
+	passes = ksm_glance_sift(record->hash, noted);
+	/* A twin that was judged before does not know of it. */
+	if (passes && !held)
+		ksm_sieve_stir(record->hash);
+	return passes;
 }
 
 /* Look for a twin of the page, and remember the page if there is none. */
@@ -102,9 +105,6 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 {
 	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
 
-	/* Who was the other shall be offered again, too. */
-	if (offer->failed)
-		ksm_sieve_stir();
 	switch (match) {
 	case KSM_MATCH_MERGED:
 		break;
@@ -120,10 +120,6 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 		/* It may not be what it was: read it next time. */
 		record.age = 0;
 		record.trusted = false;
-		fallthrough;
-	case KSM_MATCH_BUSY:
-	case KSM_MATCH_LARGE:
-		ksm_sieve_stir();
 		fallthrough;
 	default:
 		remember(offer->owner, offer->addr >> PAGE_SHIFT, record);
@@ -183,9 +179,6 @@ static enum ksm_match meet_page(struct ksm_offer *offer, const struct ksm_glance
 		record = read_page(offer, entry);
 		record.trusted = found->clean;
 		passes = sift_page(offer, entry, &record);
-		/* A twin that was judged before does not know of it. */
-		if (passes && !has_held(entry, &record))
-			ksm_sieve_stir();
 	} else if (passes) {
 		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
 	}
@@ -360,11 +353,6 @@ static void begin_round(void)
 	ksm_unstable_reset();
 	ksm_sieve_turn(ksm_state_known());
 	renew_sieve();
-	/* Pages of zeros that are long known have a twin now. */
-	if (READ_ONCE(ksm_state.use_zero_pages) != round.use_zero_pages) {
-		round.use_zero_pages = !round.use_zero_pages;
-		ksm_sieve_stir();
-	}
 	ksm_mms_rewind();
 	WRITE_ONCE(round.active, true);
 }
@@ -430,7 +418,8 @@ void ksm_scan_batch(unsigned int pages)
 /**
  * ksm_scan_restart() - forget that a round was under way
  *
- * An unmerge that fails has emptied mms that it has been through.
+ * An unmerge that fails has emptied mms that it has been through. The sieve was not
+ * told of all pages then, so it begins anew, too.
  *
  * Context: Process context. The caller holds ksm_pass_lock.
  */
@@ -439,4 +428,5 @@ void ksm_scan_restart(void)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	WRITE_ONCE(round.active, false);
+	ksm_sieve_drop();
 }

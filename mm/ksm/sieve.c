@@ -12,11 +12,12 @@
  *
  * No hash can be taken out again, so there are times: at most sixteen rounds, or
  * as long as there is room. In the first round of a time the sieve is told of all
- * pages; in the others of those that are new or have changed, and the rest is
- * only judged. A round is quiet when nobody has come since the one before who
- * might be another's twin: then what is as it was is not even judged. What is
- * held back by mistake, as its mm could not be had in the first round, passes in
- * the next time.
+ * pages, in the others of those that are new or have changed.
+ *
+ * What is as it was then need not even be judged, unless there is news of its
+ * hash, of this round or the one before: a page has come that others may have been
+ * waiting for; one that has a twin could not merge; there is a KSM page. Two small
+ * filters keep that. If it is too much for them there is news of everything.
  *
  * Without memory it lets everything pass.
  *
@@ -33,6 +34,7 @@
 #include "state.h"
 
 #define ROOM_MIN	1024UL
+#define NEWS_MAX	8192UL	/* 12 KiB: to be asked for each page, it must be near */
 #define ROUNDS_MAX	16	/* of a time */
 
 /* P: all of it. */
@@ -44,8 +46,8 @@ static struct {
 	struct ksm_filter kept;
 	unsigned int	rounds;	/* of this time, with the running one; 0: it is over */
 	unsigned long	most;	/* when so many were seen in it, it is over, too */
-	bool		news;	/* somebody new might have a twin */
-	bool		had_news;	/* the same of the round before */
+	struct ksm_filter news[2];
+	unsigned int	fresh;	/* which of @news is this round's */
 } sieve;
 
 /* Is what was seen in this time worth going on with? */
@@ -65,8 +67,8 @@ void ksm_sieve_turn(unsigned long pages)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	sieve.had_news = sieve.news;
-	sieve.news = false;
+	sieve.fresh = !sieve.fresh;
+	ksm_filter_renew(&sieve.news[sieve.fresh], min(pages / 64 + ROOM_MIN, NEWS_MAX));
 	if (time_lasts()) {
 		if (++sieve.rounds == 2) {
 			/* All pairs of the last time were met again in the first round. */
@@ -96,30 +98,69 @@ bool ksm_sieve_is_new(void)
 }
 
 /**
- * ksm_sieve_is_quiet() - can nobody have got a twin who was judged a round ago?
+ * ksm_sieve_is_quiet() - is there no news at all?
  *
  * Context: Any context. The caller holds ksm_pass_lock.
- * Return: true if so.
+ * Return: true if ksm_sieve_has_news() would be false for every hash.
  */
 bool ksm_sieve_is_quiet(void)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	return !sieve.news && !sieve.had_news && !ksm_sieve_is_new();
+	return !sieve.news[0].nr && !sieve.news[1].nr && !ksm_sieve_is_new();
 }
 
 /**
- * ksm_sieve_stir() - judge all pages again
- *
- * Somebody new may have a twin, or one that has a twin could not merge now.
+ * ksm_sieve_has_news() - must a page be judged again, though it is as it was?
+ * @hash: its hash
  *
  * Context: Any context. The caller holds ksm_pass_lock.
+ * Return: true if so; false if it cannot have got a twin since it was judged.
  */
-void ksm_sieve_stir(void)
+bool ksm_sieve_has_news(u64 hash)
+{
+	u64 mixed = ksm_filter_mix(hash, 0);
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	return ksm_sieve_is_new() || ksm_filter_has(&sieve.news[0], mixed) ||
+	       ksm_filter_has(&sieve.news[1], mixed);
+}
+
+static void stir(u64 mixed)
+{
+	struct ksm_filter *news = &sieve.news[sieve.fresh];
+
+	if (ksm_filter_has(news, mixed))
+		return;
+	ksm_filter_add(news, mixed);
+	news->blind |= news->nr >= news->room;
+}
+
+/**
+ * ksm_sieve_stir() - judge pages of a hash again, in this round and the next
+ * @hash: the hash
+ *
+ * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_stir(u64 hash)
 {
 	lockdep_assert_held(&ksm_pass_lock);
 
-	sieve.news = true;
+	stir(ksm_filter_mix(hash, 0));
+}
+
+/**
+ * ksm_sieve_stir_all() - judge all pages again, in this round and the next
+ *
+ * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_stir_all(void)
+{
+	lockdep_assert_held(&ksm_pass_lock);
+
+	sieve.news[sieve.fresh].nr++;
+	sieve.news[sieve.fresh].blind = true;
 }
 
 /**
@@ -163,10 +204,12 @@ bool ksm_sieve_sift(u64 hash)
 
 	if (!ksm_filter_has(&sieve.seen, seeded)) {
 		ksm_filter_add(&sieve.seen, seeded);
-	} else if (!ksm_filter_has(&sieve.twice[sieve.now], mixed)) {
-		ksm_filter_add(&sieve.twice[sieve.now], mixed);
-		sieve.news = true;
+		return had;
 	}
+	if (!ksm_filter_has(&sieve.twice[sieve.now], mixed))
+		ksm_filter_add(&sieve.twice[sieve.now], mixed);
+	/* Also of one that passes by mistake: the other was judged before it did. */
+	stir(mixed);
 	return had;
 }
 
@@ -195,7 +238,6 @@ void ksm_sieve_keep(u64 hash)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	ksm_filter_add(&sieve.kept, ksm_filter_mix(hash, 0));
-	sieve.news = true;
 }
 
 /**
@@ -255,6 +297,8 @@ void ksm_sieve_drop(void)
 	ksm_filter_empty(&sieve.seen);
 	ksm_filter_empty(&sieve.twice[0]);
 	ksm_filter_empty(&sieve.twice[1]);
+	ksm_filter_empty(&sieve.news[0]);
+	ksm_filter_empty(&sieve.news[1]);
 	sieve.rounds = 0;
 	if (!atomic_long_read(&ksm_counts.nodes))
 		ksm_filter_empty(&sieve.kept);
@@ -269,5 +313,6 @@ void ksm_sieve_drop(void)
 unsigned long ksm_sieve_bytes(void)
 {
 	return ksm_filter_bytes(&sieve.seen) + ksm_filter_bytes(&sieve.twice[0]) +
-	       ksm_filter_bytes(&sieve.twice[1]) + ksm_filter_bytes(&sieve.kept);
+	       ksm_filter_bytes(&sieve.twice[1]) + ksm_filter_bytes(&sieve.kept) +
+	       ksm_filter_bytes(&sieve.news[0]) + ksm_filter_bytes(&sieve.news[1]);
 }

@@ -7,7 +7,9 @@
 void ksm_sieve_turn(unsigned long pages);
 bool ksm_sieve_is_new(void);
 bool ksm_sieve_is_quiet(void);
-void ksm_sieve_stir(void);
+bool ksm_sieve_has_news(u64 hash);
+void ksm_sieve_stir(u64 hash);
+void ksm_sieve_stir_all(void);
 void ksm_sieve_prefetch(u64 hash);
 bool ksm_sieve_sift(u64 hash);
 bool ksm_sieve_passes(u64 hash);

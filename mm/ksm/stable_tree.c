@@ -126,7 +126,7 @@ static enum ksm_found find_room(struct place *at)
 		node = at->node->chain ? ksm_chain_roomy(at->node->chain) : NULL;
 		if (!node) {
 			folio_put(at->folio);
-			return KSM_FOUND_NONE;
+			return KSM_FOUND_FULL;
 		}
 		/* Ends: who has no room is not offered before the chain is looked at again. */
 		found = turn_to(node, at);
@@ -144,8 +144,7 @@ static enum ksm_found find_room(struct place *at)
  *
  * Context: Process context; may sleep. The caller holds ksm_pass_lock, by which
  *	    the node stays valid.
- * Return: KSM_FOUND_NONE, also where so many map those of equal content that
- *	   none may join; KSM_FOUND_TWIN or KSM_FOUND_STALE.
+ * Return: KSM_FOUND_NONE, KSM_FOUND_TWIN, KSM_FOUND_FULL or KSM_FOUND_STALE.
  */
 enum ksm_found ksm_stable_search(u64 hash, struct page *page,
 				 struct ksm_node **nodep, struct folio **foliop)
@@ -200,7 +199,7 @@ static int plant_new(struct ksm_node *node, struct folio *folio)
 		folio_put(at.folio);
 		return -EEXIST;
 	}
-	if (found != KSM_FOUND_NONE)
+	if (found != KSM_FOUND_FULL)
 		return -EAGAIN;
 	err = plant_beside(node, &at);
 	if (!err)
@@ -234,6 +233,7 @@ int ksm_stable_insert(struct ksm_node *node, struct folio *folio)
 	if (!err) {
 		ksm_hold_adopt(node, folio);
 		ksm_sieve_keep(node->hash);
+		ksm_sieve_stir(node->hash);
 	}
 	mutex_unlock(&ksm_stable_lock);
 	return err;
@@ -334,6 +334,9 @@ static void follow(struct ksm_node *node, struct folio *folio)
 	}
 	mutex_unlock(&ksm_stable_lock);
 	ksm_node_set_astray(node, !home);
+	/* Equal pages may have waited where it is now. */
+	if (home)
+		ksm_sieve_stir(node->hash);
 	if (locked)
 		folio_unlock(folio);
 }

@@ -238,12 +238,16 @@ struct ksm_offer {
  * enum ksm_found - what a search in a tree came to
  * @KSM_FOUND_NONE: nothing equal there
  * @KSM_FOUND_TWIN: something equal, as far as an unlocked look can tell
+ * @KSM_FOUND_FULL: something equal, but so many map it that none may join
+ * @KSM_FOUND_SAME: the page itself, which forks share
  * @KSM_FOUND_STALE: the way is blocked by something that must be dropped first
  * @KSM_FOUND_BUSY: the way is blocked for the moment; try next round
  */
 enum ksm_found {
 	KSM_FOUND_NONE,
 	KSM_FOUND_TWIN,
+	KSM_FOUND_FULL,
+	KSM_FOUND_SAME,
 	KSM_FOUND_STALE,
 	KSM_FOUND_BUSY,
 };

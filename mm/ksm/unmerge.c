@@ -13,7 +13,6 @@
 
 #include "forget.h"
 #include "mms.h"
-#include "sieve.h"
 #include "state.h"
 #include "unmerge.h"
 #include "unshare.h"
@@ -106,7 +105,6 @@ int ksm_unmerge_all(void)
 		cond_resched();
 	}
 	ksm_forget_nodes();
-	ksm_sieve_drop();
 	ksm_mms_rewind();
 	return 0;
 }

@@ -22,6 +22,7 @@
 
 #include "mms.h"
 #include "page.h"
+#include "sieve.h"
 #include "state.h"
 #include "unstable_tree.h"
 
@@ -119,7 +120,7 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 		if (twin->page != offer->page)
 			return KSM_FOUND_TWIN;
 		ksm_unstable_release(offer, twin);
-		return KSM_FOUND_BUSY;
+		return KSM_FOUND_SAME;
 	}
 
 	offer->item->hash = hash;
@@ -140,6 +141,7 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
  *	    mmap lock of @offer's mm for read.
  * Return: KSM_FOUND_TWIN, which content must confirm under write protection;
  *	   KSM_FOUND_NONE: @offer's item is in the tree now;
+ *	   KSM_FOUND_SAME: forks share the page, and one of them is a candidate;
  *	   KSM_FOUND_BUSY: not this round.
  */
 enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
@@ -156,6 +158,8 @@ enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
 		found = seek(offer, hash, twin);
 		if (found != KSM_FOUND_STALE)
 			break;
+		/* Its page may be away for a moment, and come back as it was. */
+		ksm_sieve_stir(hash);
 		/* The tree is balanced anew, so begin again. Ends: it shrinks. */
 		erase(twin->item);
 	}

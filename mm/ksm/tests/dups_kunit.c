@@ -60,8 +60,7 @@ static void expect_found(struct kunit *test, u64 content, struct ksm_node *node)
 {
 	struct ksm_node *found = NULL;
 
-	KUNIT_EXPECT_EQ(test, search(test, content, &found),
-			node ? KSM_FOUND_TWIN : KSM_FOUND_NONE);
+	KUNIT_EXPECT_EQ(test, search(test, content, &found) == KSM_FOUND_TWIN, !!node);
 	if (node)
 		KUNIT_EXPECT_PTR_EQ(test, found, node);
 }

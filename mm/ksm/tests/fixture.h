@@ -95,6 +95,8 @@ struct ksm_test_known {
 };
 
 unsigned long ksm_test_scan_round(void);
+void ksm_test_hush(void);
+bool ksm_test_has_news(u64 hash);
 bool ksm_test_is_quiet(void);
 int ksm_test_init_known(struct kunit *test, struct ksm_test_known *at);
 

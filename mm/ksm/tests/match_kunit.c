@@ -284,7 +284,7 @@ static void P60_a_page_shared_by_fork_is_not_merged_with_itself(struct kunit *te
 
 	child = ksm_test_fork(test, mm);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, a), KSM_MATCH_WAITING);
-	KUNIT_EXPECT_EQ(test, ksm_test_match(child, a), KSM_MATCH_BUSY);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(child, a), KSM_MATCH_NONE);
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(folio));
 	KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 2);
 	expect_counts(test, 0, 0);

@@ -213,9 +213,13 @@ static void P55_a_locked_page_waits_for_its_place(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, node->astray);
 	/* It is not lost to those who look at every node. */
 	KUNIT_EXPECT_EQ(test, count_nodes(), 1);
+	ksm_test_hush();
 	folio_unlock(folio);
 	sweep();
 	KUNIT_EXPECT_FALSE(test, node->astray);
+	/* Who waited for it there is told. */
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(node->hash));
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(node->hash + 1));
 	expect_twins(test, NULL, folio, 1);
 }
 

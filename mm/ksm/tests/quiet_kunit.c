@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Rounds in which nothing is asked of the sieve: who gets a twin then merges all the same. */
+/* Pages at rest are not asked of the sieve: who gets a twin merges all the same. */
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "../ksmd.h"
+#include "../page.h"
+#include "../scan.h"
+#include "../sieve.h"
 #include "../state.h"
 #include "fixture.h"
 
@@ -43,15 +47,59 @@ static void scan_rounds(unsigned int rounds)
 		ksm_test_scan_round();
 }
 
-static void nearly_all_rounds_are_quiet(struct kunit *test)
+static unsigned int count_quiet(unsigned int rounds)
 {
-	unsigned int i, quiet = 0;
+	unsigned int quiet = 0;
 
-	for (i = 0; i < 3 * ROUNDS; i++) {
+	while (rounds--) {
 		ksm_test_scan_round();
 		quiet += ksm_test_is_quiet();
 	}
-	KUNIT_EXPECT_GT(test, quiet, 2 * ROUNDS);
+	return quiet;
+}
+
+static u64 hash_at(unsigned long addr)
+{
+	return ksm_page_hash(&ksm_test_folio_at(at.mm, addr)->page);
+}
+
+static void nearly_all_rounds_are_quiet(struct kunit *test)
+{
+	KUNIT_EXPECT_GT(test, count_quiet(3 * ROUNDS), 2 * ROUNDS);
+}
+
+/* Nobody merges with himself; and a page that changes disturbs no other. */
+static void forks_and_writers_leave_rounds_quiet(struct kunit *test)
+{
+	unsigned int i, quiet = 0;
+
+	ksm_test_fork(test, at.mm);
+	KUNIT_EXPECT_GT(test, count_quiet(3 * ROUNDS), 2 * ROUNDS);
+	for (i = 0; i < 3 * ROUNDS; i++) {
+		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		quiet += count_quiet(1);
+	}
+	KUNIT_EXPECT_GT(test, quiet, ROUNDS);
+}
+
+static void who_cannot_merge_leaves_others_at_rest(struct kunit *test)
+{
+	unsigned int i, news = 0;
+	struct folio *folio;
+
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	folio = ksm_test_folio_at(at.mm, at.page[6]);
+	folio_get(folio);
+	for (i = 0; i < 3 * ROUNDS; i++) {
+		ksm_test_scan_round();
+		KUNIT_EXPECT_TRUE(test, ksm_test_has_news(hash_at(at.page[1])));
+		news += ksm_test_has_news(hash_at(at.page[3]));
+	}
+	KUNIT_EXPECT_LT(test, news, ROUNDS);
+	folio_put(folio);
+	scan_rounds(1);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
 static void who_gets_a_twin_merges_at_any_time(struct kunit *test)
@@ -110,7 +158,7 @@ static void pages_of_zeros_merge_when_that_is_asked_for(struct kunit *test)
 	ksm_test_write(test, at.mm, at.page[3], 0);
 	scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 0);
-	WRITE_ONCE(ksm_state.use_zero_pages, true);
+	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_use_zero_pages(true), 0);
 	scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 1);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[3], 0));
@@ -148,8 +196,110 @@ static void who_is_let_go_of_merges_at_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
+static void who_waits_for_room_joins_when_there_is_some(struct kunit *test)
+{
+	ksm_test_limit(test, 2);
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[4], 7);
+	scan_rounds(2);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	scan_rounds(6);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_at(at.page[3])));
+	ksm_test_write(test, at.mm, at.page[1], 1000);
+	scan_rounds(2);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+	KUNIT_EXPECT_TRUE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.page[6])));
+}
+
+static void a_candidate_in_vain_is_a_value_again(struct kunit *test)
+{
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	scan_rounds(1);
+	ksm_test_write(test, at.mm, at.page[6], 8);
+	scan_rounds(1);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 1);
+	scan_rounds(2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
+	/* It is not forgotten for that. */
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	scan_rounds(2);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+}
+
+/* Merging across NUMA nodes, of those that had their twins elsewhere. */
+static void a_change_of_mind_is_news_of_all(struct kunit *test)
+{
+	scan_rounds(4);
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_at(at.page[3])));
+	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_merge_across_nodes(!ksm_state.merge_across_nodes), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(hash_at(at.page[3])));
+	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_merge_across_nodes(!ksm_state.merge_across_nodes), 0);
+}
+
+/*
+ * An old page that changes is seldom read.  When it has come to rest the sieve must know
+ * of it, also if it was not read in the round in which all are told of.
+ */
+static void who_comes_to_rest_late_is_known(struct kunit *test)
+{
+	unsigned long fresh = ksm_test_map(test, at.mm, ROUNDS);
+	unsigned int i, round;
+	u64 content = 1000;
+
+	WRITE_ONCE(ksm_state.smart_scan, true);
+	WRITE_ONCE(ksm_state.reread_rounds, 0);
+	for (round = 0; round < 100; round++) {
+		ksm_test_write(test, at.mm, at.page[1], content++);
+		scan_rounds(1);
+	}
+	for (i = 0; i < ROUNDS; i++) {
+		/* Another distance between its turn and the begin of the sieve's time. */
+		mutex_lock(&ksm_pass_lock);
+		ksm_sieve_drop();
+		mutex_unlock(&ksm_pass_lock);
+		scan_rounds(i);
+		ksm_test_write(test, at.mm, at.page[1], content);
+		scan_rounds(33);
+		ksm_test_write(test, at.mm, fresh + i * PAGE_SIZE, content);
+		scan_rounds(3);
+		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+		ksm_test_write(test, at.mm, at.page[1], ++content);
+		ksm_test_write(test, at.mm, fresh + i * PAGE_SIZE, ++content);
+		scan_rounds(2);
+		/* It is old again. */
+		for (round = 0; round < 100; round++) {
+			ksm_test_write(test, at.mm, at.page[1], ++content);
+			scan_rounds(1);
+		}
+		content++;
+	}
+}
+
+/* Whoever was not told of in a round that was given up is told of in the next. */
+static void a_round_that_begins_anew_tells_of_all(struct kunit *test)
+{
+	scan_rounds(4);
+	mutex_lock(&ksm_pass_lock);
+	ksm_scan_batch(1);
+	ksm_scan_restart();
+	ksm_scan_batch(1);
+	KUNIT_EXPECT_TRUE(test, ksm_sieve_is_new());
+	ksm_scan_restart();
+	mutex_unlock(&ksm_pass_lock);
+}
+
 static struct kunit_case quiet_cases[] = {
 	KUNIT_CASE(nearly_all_rounds_are_quiet),
+	KUNIT_CASE(forks_and_writers_leave_rounds_quiet),
+	KUNIT_CASE(who_cannot_merge_leaves_others_at_rest),
+	KUNIT_CASE(who_waits_for_room_joins_when_there_is_some),
+	KUNIT_CASE(a_candidate_in_vain_is_a_value_again),
+	KUNIT_CASE(a_change_of_mind_is_news_of_all),
+	KUNIT_CASE(who_comes_to_rest_late_is_known),
+	KUNIT_CASE(a_round_that_begins_anew_tells_of_all),
 	KUNIT_CASE(who_gets_a_twin_merges_at_any_time),
 	KUNIT_CASE(twins_that_come_together_merge_at_any_time),
 	KUNIT_CASE(who_has_a_hash_that_others_had_merges),

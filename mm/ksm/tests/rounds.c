@@ -49,6 +49,30 @@ unsigned long ksm_test_scan_round(void)
 	return read;
 }
 
+/* ksm_test_hush() - no news of any hash, as after rounds in which nobody came */
+void ksm_test_hush(void)
+{
+	bool quiet;
+
+	mutex_lock(&ksm_pass_lock);
+	do {
+		ksm_sieve_turn(0);
+		quiet = ksm_sieve_is_quiet();
+	} while (!quiet);
+	mutex_unlock(&ksm_pass_lock);
+}
+
+/* ksm_test_has_news() - would the scan judge a page of this hash that is as it was? */
+bool ksm_test_has_news(u64 hash)
+{
+	bool has;
+
+	mutex_lock(&ksm_pass_lock);
+	has = ksm_sieve_has_news(hash);
+	mutex_unlock(&ksm_pass_lock);
+	return has;
+}
+
 /**
  * ksm_test_is_quiet() - is nothing asked of the sieve in this round?
  *

@@ -83,6 +83,13 @@ static bool is_new(void)
 	return new;
 }
 
+static void stir(u64 hash)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_sieve_stir(hash);
+	mutex_unlock(&ksm_pass_lock);
+}
+
 static bool passes(u64 hash)
 {
 	bool passes;
@@ -136,18 +143,91 @@ static void a_round_is_quiet_when_nobody_has_come(struct kunit *test)
 	sift(3);
 	turn(10);
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
-	mutex_lock(&ksm_pass_lock);
-	ksm_sieve_stir();
-	mutex_unlock(&ksm_pass_lock);
+	stir(4);
 	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	turn(10);
 	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
 	turn(10);
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
+}
+
+static void all_is_judged_when_all_is_new(struct kunit *test)
+{
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(1));
+}
+
+static void there_is_news_of_a_hash_for_two_rounds(struct kunit *test)
+{
+	ksm_test_hush();
+	stir(1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(2));
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(2));
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(1));
+}
+
+static void there_is_news_of_all_when_it_is_said(struct kunit *test)
+{
+	ksm_test_hush();
 	mutex_lock(&ksm_pass_lock);
-	ksm_sieve_keep(2);
+	ksm_sieve_stir_all();
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
+	turn(10);
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(1));
+}
+
+/* A page of a hash that is known stirs its like each time, and a new one does not. */
+static void who_comes_again_is_news(struct kunit *test)
+{
+	turn(10);
+	sift(1);
+	sift(1);
+	ksm_test_hush();
+	KUNIT_EXPECT_FALSE(test, sift(2));
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(2));
+	KUNIT_EXPECT_TRUE(test, sift(1));
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(2));
+}
+
+/* However much there is to tell, it takes no more memory than at rest. */
+static void too_much_news_is_news_of_all(struct kunit *test)
+{
+	unsigned long bytes;
+	unsigned int i;
+
+	ksm_test_hush();
+	bytes = ksm_sieve_bytes();
+	stir(hash_of(1));
+	for (i = 0; i < MANY; i++)
+		stir(hash_of(1));
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_of(MANY)));
+	for (i = 0; i < MANY; i++)
+		stir(hash_of(i));
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(hash_of(MANY)));
+	KUNIT_EXPECT_EQ(test, ksm_sieve_bytes(), bytes);
+	turn(10);
+	turn(10);
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_of(MANY)));
+}
+
+static void without_memory_all_is_news(struct kunit *test)
+{
+	drop(NULL);
+	stir(1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(2));
 }
 
 static void a_time_is_over_when_it_is_full(struct kunit *test)
@@ -245,6 +325,12 @@ static struct kunit_case sieve_cases[] = {
 	KUNIT_CASE(who_has_a_twin_passes_in_the_next_round),
 	KUNIT_CASE(who_comes_later_has_a_twin_too),
 	KUNIT_CASE(a_round_is_quiet_when_nobody_has_come),
+	KUNIT_CASE(all_is_judged_when_all_is_new),
+	KUNIT_CASE(there_is_news_of_a_hash_for_two_rounds),
+	KUNIT_CASE(there_is_news_of_all_when_it_is_said),
+	KUNIT_CASE(who_comes_again_is_news),
+	KUNIT_CASE(too_much_news_is_news_of_all),
+	KUNIT_CASE(without_memory_all_is_news),
 	KUNIT_CASE(a_time_is_over_when_it_is_full),
 	KUNIT_CASE(what_a_KSM_page_has_passes_at_once),
 	KUNIT_CASE(hardly_anything_passes_by_mistake),
