@@ -58,9 +58,9 @@ bool ksm_glance_sift(u64 hash, bool noted)
 }
 
 /* Pages of a run are read in the same round, so that one is prefetched for the other. */
-static bool is_due(unsigned int turn, unsigned long index, unsigned int rounds)
+static bool is_due(const struct ksm_glance_run *run, unsigned int rounds)
 {
-	return ksm_policy_reread(turn + index / KSM_RUN_PAGES, rounds);
+	return ksm_policy_reread(run->turn + (run->begin >> PAGE_SHIFT) / KSM_RUN_PAGES, rounds);
 }
 
 /*
@@ -71,7 +71,7 @@ static enum ksm_glance glance_merged(const struct ksm_glance_run *run,
 				     const struct ksm_node *node, const struct mapping *found)
 {
 	return READ_ONCE(node->pfn) == found->pfn && !found->dirty &&
-	       !ksm_chain_may_spare(node) && !is_due(run->turn, found->index, MERGED_ROUNDS) ?
+	       !ksm_chain_may_spare(node) && !is_due(run, MERGED_ROUNDS) ?
 		KSM_GLANCE_PASS : KSM_GLANCE_READ;
 }
 
@@ -112,7 +112,7 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct
 	if (!ksm_record_recall(entry, found->pfn, record))
 		return KSM_GLANCE_READ;
 	if (record->trusted && !found->dirty && run->reread) {
-		if (is_due(run->turn, found->index, run->reread))
+		if (run->due)
 			return KSM_GLANCE_READ;
 		run->unchanged += !is_noted(run, i);
 		/* That it holds is as good as to have read it again. */
@@ -156,10 +156,12 @@ static void take(struct ksm_glance_run *run, unsigned int i, bool passes)
  */
 static void take_all(struct ksm_glance_run *run)
 {
-	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
 	bool passes;
+	u64 rest;
+	int i;
 
-	for (i = 0; i < nr; i++) {
+	for (rest = run->astir; rest; rest &= rest - 1) {
+		i = __ffs64(rest);
 		passes = false;
 		switch (run->at[i].what) {
 		case KSM_GLANCE_NOTHING:
@@ -187,6 +189,12 @@ static void take_all(struct ksm_glance_run *run)
 	}
 }
 
+static void begin_glance(struct ksm_glance_run *run)
+{
+	run->due = is_due(run, run->reread);
+	run->astir = 0;
+}
+
 /* Note what there is at a place of the run. False to end the run before it. */
 static bool note(struct ksm_glance_run *run, unsigned int i, void *entry, struct page *page,
 		 enum ksm_glance what)
@@ -198,6 +206,7 @@ static bool note(struct ksm_glance_run *run, unsigned int i, void *entry, struct
 		return false;
 	}
 	run->reads -= what == KSM_GLANCE_READ;
+	run->astir |= BIT_ULL(i);
 	run->at[i].what = what;
 	run->at[i].page = page;
 	return true;
@@ -226,11 +235,10 @@ static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long add
 }
 
 /* What there is to say of nearly all pages, said at once: as it was, and no news of it. */
-static bool rests(struct ksm_glance_run *run, void *entry, unsigned long addr, pte_t pte)
+static bool rests(const struct ksm_glance_run *run, void *entry, pte_t pte)
 {
-	return run->reread && pte_present(pte) && !pte_dirty(pte) &&
+	return !run->due && pte_present(pte) && !pte_dirty(pte) &&
 	       ksm_record_rests(entry, pte_pfn(pte)) &&
-	       !is_due(run->turn, addr >> PAGE_SHIFT, run->reread) &&
 	       (run->quiet || !ksm_sieve_has_news(ksm_record_unpack(entry).hash));
 }
 
@@ -246,9 +254,9 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 	pte_t pte;
 
 	pte = ptep_get(ptep);
-	if (rests(run, entry, addr, pte)) {
+	if (rests(run, entry, pte)) {
 		run->unchanged += !is_noted(run, i);
-		run->at[i].what = KSM_GLANCE_PASS;
+		run->passed++;
 		return true;
 	}
 	if (pte_present(pte)) {
@@ -295,6 +303,7 @@ void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
+	begin_glance(run);
 	run->clean_from = run->end;
 	run->clean_to = 0;
 	rcu_read_lock();
@@ -361,6 +370,7 @@ void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd)
 
 	if (page)
 		page += (run->begin & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
+	begin_glance(run);
 	rcu_read_lock();
 	for (i = 0, entry = xas_load(&xas); i < nr; i++, entry = xas_next(&xas)) {
 		if (page) {

@@ -54,6 +54,8 @@ enum ksm_glance {
  * @unchanged: pages known to be unchanged, by their PTEs
  * @skipped: pages that were left unread because they are old
  * @stale: what is recorded of these is to be forgotten, counted from @begin
+ * @due: its pages are to be read, whatever their PTEs say
+ * @astir: those of which there is more to say than that they rest, as in @stale
  * @clean_from: first address of those whose PTEs were cleaned
  * @clean_to: address behind the last of them, or 0
  * @nr: length of @pages
@@ -78,6 +80,8 @@ struct ksm_glance_run {
 	unsigned long		unchanged;
 	unsigned long		skipped;
 	u64			stale;
+	bool			due;
+	u64			astir;
 	unsigned long		clean_from;
 	unsigned long		clean_to;
 	unsigned int		nr;
