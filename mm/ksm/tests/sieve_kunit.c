@@ -279,7 +279,8 @@ static void a_sieve_that_is_too_small_grows(struct kunit *test)
 	turn(0);
 	sift_many(MANY);
 	turn_to_new(MANY);
-	KUNIT_EXPECT_LT(test, sift_many(MANY), MANY / 25);
+	/* About one in 25, by chance; all but a few would if it had not grown. */
+	KUNIT_EXPECT_LT(test, sift_many(MANY), MANY / 10);
 	turn_to_new(MANY);
 	/* Not more than three bytes for a page. */
 	KUNIT_EXPECT_LT(test, ksm_sieve_bytes(), 3 * MANY + 8192);
