@@ -67,7 +67,9 @@ static unsigned int period(unsigned int age)
 		return 2;
 	if (age < 8)
 		return 4;
-	return age < 16 ? 8 : 16;
+	if (age < 12)
+		return 8;
+	return age < 16 ? 16 : 32;
 }
 
 /**
@@ -77,7 +79,7 @@ static unsigned int period(unsigned int age)
  *	  turns
  *
  * Context: Any context.
- * Return: true in every round for a young page, in every sixteenth for an old one.
+ * Return: true in every round for a young page, in every 32nd for an old one.
  */
 bool ksm_policy_due(unsigned int age, unsigned int turn)
 {

@@ -251,7 +251,7 @@ static void who_comes_to_rest_late_is_known(struct kunit *test)
 
 	WRITE_ONCE(ksm_state.smart_scan, true);
 	WRITE_ONCE(ksm_state.reread_rounds, 0);
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < 120; round++) {
 		ksm_test_write(test, at.mm, at.page[1], content++);
 		scan_rounds(1);
 	}
@@ -262,7 +262,7 @@ static void who_comes_to_rest_late_is_known(struct kunit *test)
 		mutex_unlock(&ksm_pass_lock);
 		scan_rounds(i);
 		ksm_test_write(test, at.mm, at.page[1], content);
-		scan_rounds(33);
+		scan_rounds(65);
 		ksm_test_write(test, at.mm, fresh + i * PAGE_SIZE, content);
 		scan_rounds(3);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
@@ -270,7 +270,7 @@ static void who_comes_to_rest_late_is_known(struct kunit *test)
 		ksm_test_write(test, at.mm, fresh + i * PAGE_SIZE, ++content);
 		scan_rounds(2);
 		/* It is old again. */
-		for (round = 0; round < 100; round++) {
+		for (round = 0; round < 120; round++) {
 			ksm_test_write(test, at.mm, at.page[1], ++content);
 			scan_rounds(1);
 		}

@@ -73,11 +73,11 @@ struct span {
 };
 
 /*
- * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 8
+ * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 32
  * in another.  By SETTLED rounds every page is as old as it gets.
  */
-#define CYCLE 72
-#define SETTLED 36
+#define CYCLE 288
+#define SETTLED 120
 
 void pace_full(unsigned long pages, bool smart);
 void pace_steps(unsigned long pages, bool smart);

@@ -79,7 +79,7 @@ static void smart_scan_reads_old_pages_less_often(void)
 	ksm_verify_unique(mem, PAGES, 1);
 }
 
-/* An old page is read in every sixteenth round; that keeps no other from finding it. */
+/* An old page is read in every 32nd round; that keeps no other from finding it. */
 static void smart_scan_delays_no_merge_of_a_page_at_rest(void)
 {
 	char *mem, *twins;
