@@ -234,12 +234,30 @@ static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long add
 	set_pte_at(mm, addr, ptep, pte_mkclean(old));
 }
 
-/* What there is to say of nearly all pages, said at once: as it was, and no news of it. */
-static bool rests(const struct ksm_glance_run *run, void *entry, pte_t pte)
+/*
+ * What there is to say of nearly all pages, said at once: as it was, or old enough, and
+ * no news of it. It comes to what glance() would say.
+ */
+static bool rests(struct ksm_glance_run *run, unsigned int i, void *entry, pte_t pte)
 {
-	return !run->due && pte_present(pte) && !pte_dirty(pte) &&
-	       ksm_record_rests(entry, pte_pfn(pte)) &&
-	       (run->quiet || !ksm_sieve_has_news(ksm_record_unpack(entry).hash));
+	unsigned int turn = run->turn + (run->begin >> PAGE_SHIFT) + i;
+	struct ksm_record record;
+	bool unchanged;
+
+	if (!pte_present(pte) || !ksm_record_rests(entry, pte_pfn(pte)))
+		return false;
+	record = ksm_record_unpack(entry);
+	unchanged = run->reread && record.trusted && !pte_dirty(pte);
+	if (unchanged ? run->due : !run->smart || ksm_policy_due(record.age, turn))
+		return false;
+	if (!run->quiet && ksm_sieve_has_news(record.hash))
+		return false;
+	if (unchanged)
+		run->unchanged += !is_noted(run, i);
+	else
+		run->skipped += !is_noted(run, i);
+	run->passed++;
+	return true;
 }
 
 /* Returns false to end the run before this PTE. */
@@ -254,11 +272,8 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 	pte_t pte;
 
 	pte = ptep_get(ptep);
-	if (rests(run, entry, pte)) {
-		run->unchanged += !is_noted(run, i);
-		run->passed++;
+	if (rests(run, i, entry, pte))
 		return true;
-	}
 	if (pte_present(pte)) {
 		found = (struct mapping) {
 			.index	= addr >> PAGE_SHIFT,

@@ -93,23 +93,22 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 }
 
 /**
- * ksm_record_rests() - is a page calm and trusted, as far as is remembered?
+ * ksm_record_rests() - is it the same page, and was it calm?
  * @entry: what is recorded, or NULL
  * @pfn: page frame found now
  *
- * The same as to recall it and to look, for the one question that nearly all pages
- * are asked.
+ * The same as to recall it and to look, for what nearly all pages are asked.
  *
  * Context: The caller owns the records that hold @entry.
  * Return: true if so; false for a candidate, whatever it is.
  */
 bool ksm_record_rests(void *entry, unsigned long pfn)
 {
-	const unsigned long flags = 1UL << CALM_SHIFT | 1UL << TRUSTED_SHIFT;
+	const unsigned long calm = 1UL << CALM_SHIFT;
 
 	return xa_is_value(entry) &&
-	       (xa_to_value(entry) & (PFN_MASK << KSM_HASH_BITS | flags)) ==
-	       ((pfn & PFN_MASK) << KSM_HASH_BITS | flags);
+	       (xa_to_value(entry) & (PFN_MASK << KSM_HASH_BITS | calm)) ==
+	       ((pfn & PFN_MASK) << KSM_HASH_BITS | calm);
 }
 
 /**
