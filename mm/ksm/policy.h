@@ -14,8 +14,8 @@ struct ksm_budget {
 	unsigned int	merges;
 };
 
-#define KSM_BUDGET_READ		64
-#define KSM_BUDGET_MERGE	4
+#define KSM_BUDGET_READ		96
+#define KSM_BUDGET_MERGE	6
 
 /**
  * struct ksm_policy_round - what a round took
