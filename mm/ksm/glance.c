@@ -234,23 +234,31 @@ static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long add
 	set_pte_at(mm, addr, ptep, pte_mkclean(old));
 }
 
+/* A page that is old and was calm: is it not its turn? */
+static bool is_skipped(const struct ksm_glance_run *run, unsigned int i, void *entry, pte_t pte)
+{
+	unsigned int turn = run->turn + (run->begin >> PAGE_SHIFT) + i;
+	struct ksm_record record;
+
+	return run->smart && xa_is_value(entry) &&
+	       ksm_record_recall(entry, pte_pfn(pte), &record) && record.calm &&
+	       !ksm_policy_due(record.age, turn);
+}
+
 /*
  * What there is to say of nearly all pages, said at once: as it was, or old enough, and
  * no news of it. It comes to what glance() would say.
  */
 static bool rests(struct ksm_glance_run *run, unsigned int i, void *entry, pte_t pte)
 {
-	unsigned int turn = run->turn + (run->begin >> PAGE_SHIFT) + i;
-	struct ksm_record record;
 	bool unchanged;
 
-	if (!pte_present(pte) || !ksm_record_rests(entry, pte_pfn(pte)))
+	if (!pte_present(pte))
 		return false;
-	record = ksm_record_unpack(entry);
-	unchanged = run->reread && record.trusted && !pte_dirty(pte);
-	if (unchanged ? run->due : !run->smart || ksm_policy_due(record.age, turn))
+	unchanged = run->reread && !pte_dirty(pte) && ksm_record_rests(entry, pte_pfn(pte));
+	if (unchanged ? run->due : !is_skipped(run, i, entry, pte))
 		return false;
-	if (!run->quiet && ksm_sieve_has_news(record.hash))
+	if (!run->quiet && ksm_sieve_has_news(ksm_record_unpack(entry).hash))
 		return false;
 	if (unchanged)
 		run->unchanged += !is_noted(run, i);

@@ -93,7 +93,7 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 }
 
 /**
- * ksm_record_rests() - is it the same page, and was it calm?
+ * ksm_record_rests() - is a page calm and trusted, as far as is remembered?
  * @entry: what is recorded, or NULL
  * @pfn: page frame found now
  *
@@ -104,11 +104,11 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
  */
 bool ksm_record_rests(void *entry, unsigned long pfn)
 {
-	const unsigned long calm = 1UL << CALM_SHIFT;
+	const unsigned long flags = 1UL << CALM_SHIFT | 1UL << TRUSTED_SHIFT;
 
 	return xa_is_value(entry) &&
-	       (xa_to_value(entry) & (PFN_MASK << KSM_HASH_BITS | calm)) ==
-	       ((pfn & PFN_MASK) << KSM_HASH_BITS | calm);
+	       (xa_to_value(entry) & (PFN_MASK << KSM_HASH_BITS | flags)) ==
+	       ((pfn & PFN_MASK) << KSM_HASH_BITS | flags);
 }
 
 /**
