@@ -8,7 +8,7 @@
  *
  *		How a page travels
  *
- *	page tables  --->  hash  --->  record          a value: 9 bytes a page
+ *	page tables  --->  hash  --->  record          a value: 8 bytes a page
  *	  (walk.c)       (page.c)    (record.c)
  *	  (glance.c)                     |
  *	      |                          v
@@ -34,7 +34,8 @@
  *		What is kept of a page
  *
  * nothing	nobody offers it, or it was not read yet
- * value	hash, pfn and age: it has no twin that anybody knows of
+ * value	hash, pfn and age: it has no twin that anybody knows of; those of
+ *		64 neighbours stand together, see block.c
  * item		it is a candidate of this round (unstable tree), or merged
  * node		one for each KSM page; no reference to it, see hold.c
  * chain		the nodes of one content, where max_page_sharing made several
@@ -89,8 +90,8 @@
  * 4	match, forget, gather,	what to do with one page; what to drop, and when; to
  *	walk			map fewer copies of one content; the next pages
  * 3	stable_tree, unstable_tree, merge, rmap, profit, glance
- * 2	hold, node, chain, mms, unshare
- * 1	item, record, page, policy, sieve
+ * 2	hold, node, chain, mms, record, unshare
+ * 1	block, item, page, policy, sieve
  * 0	filter, state, vma, trace, types.h
  */
 #include <linux/export.h>

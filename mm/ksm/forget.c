@@ -16,6 +16,7 @@
 
 #include <trace/events/ksm.h>
 
+#include "block.h"
 #include "forget.h"
 #include "hold.h"
 #include "item.h"
@@ -124,17 +125,18 @@ bool ksm_forget_page(struct ksm_mm *km, unsigned long index, enum ksm_forget how
 bool ksm_forget_range(struct ksm_mm *km, unsigned long *first, unsigned long last,
 		      enum ksm_forget how, unsigned int *most)
 {
-	unsigned long index;
-	void *entry;
+	unsigned long begin = *first;
 
-	xa_for_each_range(&km->records, index, entry, *first, last) {
+	for (; ksm_record_find(km, first, last); ++*first) {
 		if (!*most)
 			return false;
 		--*most;
-		ksm_forget_page(km, index, how);
-		*first = index + 1;
+		ksm_forget_page(km, *first, how);
 		cond_resched();
 	}
+	/* Only the blocks at its ends can have something left. */
+	ksm_block_trim(km, begin);
+	ksm_block_trim(km, last);
 	*first = last + 1;
 	return true;
 }
@@ -177,10 +179,8 @@ bool ksm_forget_dead(void)
 int ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last)
 {
 	struct ksm_item *item;
-	unsigned long index = first;
 
-	for (item = xa_find(&km->records, &index, last, KSM_RECORD_ITEM); item;
-	     item = xa_find_after(&km->records, &index, last, KSM_RECORD_ITEM)) {
+	for (; (item = ksm_record_find_item(km, &first, last)); first++) {
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 		forget_item(item, KSM_FORGET_EMPTIED);

@@ -99,9 +99,9 @@ static bool knows(const struct ksm_glance_run *run, unsigned int i)
 	return is_noted(run, i) || !ksm_sieve_is_new();
 }
 
-static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct xa_state *xas,
-			      void *entry, const struct mapping *found,
-			      struct ksm_record *record)
+static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i,
+			      struct ksm_record_cursor *at, void *entry,
+			      const struct mapping *found, struct ksm_record *record)
 {
 	struct ksm_item *item = ksm_record_item(entry);
 	unsigned int turn = run->turn + found->index;
@@ -118,7 +118,7 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i, struct
 		/* That it holds is as good as to have read it again. */
 		if (!record->calm) {
 			record->calm = true;
-			ksm_record_amend(run->km, xas, *record);
+			ksm_record_amend(at, *record);
 		}
 		return glance_known(run, i, entry, record);
 	}
@@ -270,15 +270,17 @@ static bool rests(struct ksm_glance_run *run, unsigned int i, void *entry, pte_t
 
 /* Returns false to end the run before this PTE. */
 static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
-		       struct xa_state *xas, void *entry)
+		       struct ksm_record_cursor *at)
 {
 	unsigned long addr = run->begin + i * PAGE_SIZE;
 	enum ksm_glance what = KSM_GLANCE_NOTHING;
 	struct page *page = NULL;
 	struct ksm_record record;
 	struct mapping found;
+	void *entry;
 	pte_t pte;
 
+	entry = ksm_record_next(at);
 	pte = ptep_get(ptep);
 	if (rests(run, i, entry, pte))
 		return true;
@@ -288,7 +290,7 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 			.pfn	= pte_pfn(pte),
 			.dirty	= pte_dirty(pte),
 		};
-		what = glance(run, i, xas, entry, &found, &record);
+		what = glance(run, i, at, entry, &found, &record);
 		page = vm_normal_page(run->vma, addr, pte);
 	}
 	if (!note(run, i, entry, page, what))
@@ -320,22 +322,19 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
  */
 void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep)
 {
-	XA_STATE(xas, &run->km->records, run->begin >> PAGE_SHIFT);
+	struct ksm_record_cursor at = ksm_record_begin(run->km, run->begin >> PAGE_SHIFT);
 	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
-	void *entry;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
 	begin_glance(run);
 	run->clean_from = run->end;
 	run->clean_to = 0;
-	rcu_read_lock();
 	arch_enter_lazy_mmu_mode();
-	for (i = 0, entry = xas_load(&xas); i < nr; i++, entry = xas_next(&xas))
-		if (!glance_pte(run, i, ptep + i, &xas, entry))
+	for (i = 0; i < nr; i++)
+		if (!glance_pte(run, i, ptep + i, &at))
 			break;
 	arch_leave_lazy_mmu_mode();
-	rcu_read_unlock();
 	if (run->clean_to)
 		flush_tlb_range(run->vma, run->clean_from, run->clean_to);
 	take_all(run);
@@ -380,7 +379,7 @@ static bool shall_clean_huge(const struct ksm_glance_run *run, bool dirty,
  */
 void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd)
 {
-	XA_STATE(xas, &run->km->records, run->begin >> PAGE_SHIFT);
+	struct ksm_record_cursor at = ksm_record_begin(run->km, run->begin >> PAGE_SHIFT);
 	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
 	struct page *page = vm_normal_page_pmd(run->vma, run->begin, *pmd);
 	bool dirty = pmd_dirty(*pmd), clean = false;
@@ -394,22 +393,21 @@ void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd)
 	if (page)
 		page += (run->begin & ~HPAGE_PMD_MASK) >> PAGE_SHIFT;
 	begin_glance(run);
-	rcu_read_lock();
-	for (i = 0, entry = xas_load(&xas); i < nr; i++, entry = xas_next(&xas)) {
+	for (i = 0; i < nr; i++) {
+		entry = ksm_record_next(&at);
 		if (page) {
 			found = (struct mapping) {
 				.index	= (run->begin >> PAGE_SHIFT) + i,
 				.pfn	= page_to_pfn(page + i),
 				.dirty	= dirty,
 			};
-			what = glance(run, i, &xas, entry, &found, &record);
+			what = glance(run, i, &at, entry, &found, &record);
 		}
 		if (!note(run, i, entry, page ? page + i : NULL, what))
 			break;
 		if (run->at[i].what == KSM_GLANCE_READ)
 			clean |= shall_clean_huge(run, dirty, &record);
 	}
-	rcu_read_unlock();
 	if (clean)
 		clean_pmd(run, pmd);
 	for (i = 0; i < nr; i++)

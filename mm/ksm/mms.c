@@ -21,7 +21,7 @@
  * Owns the list, the hash and the dead. Does not know what is remembered of an
  * mm; it frees one only when somebody else has emptied its records.
  *
- * Floor 2: knows state and records' type.
+ * Floor 2: knows state and blocks.
  */
 #include <linux/mm.h>
 #include <linux/sched/coredump.h>
@@ -30,6 +30,7 @@
 
 #include <trace/events/ksm.h>
 
+#include "block.h"
 #include "mms.h"
 #include "state.h"
 
@@ -101,7 +102,7 @@ int ksm_mms_enter(struct mm_struct *mm)
 	km = mm_slot_alloc(mm_cache);
 	if (!km)
 		return -ENOMEM;
-	xa_init(&km->records);
+	ksm_block_init(km);
 	mmgrab(mm);
 
 	slot = &km->slot;
@@ -128,7 +129,7 @@ int ksm_mms_enter(struct mm_struct *mm)
 /* End a registration that is on no list any more. */
 static void free_mm(struct ksm_mm *km)
 {
-	WARN_ON_ONCE(!xa_empty(&km->records));
+	WARN_ON_ONCE(!ksm_block_none(km));
 	mmdrop(ksm_mm_of(km));
 	mm_slot_free(mm_cache, km);
 	atomic_long_dec(&ksm_counts.mms);
@@ -156,7 +157,7 @@ enum ksm_leave ksm_mms_leave(struct mm_struct *mm)
 		WRITE_ONCE(km->exiting, true);
 		if (km->users)
 			left = KSM_LEAVE_BUSY;
-		else if (!xa_empty(&km->records))
+		else if (!ksm_block_none(km))
 			left = KSM_LEAVE_BURY;
 		if (left == KSM_LEAVE_DONE)
 			list_del(&km->slot.mm_node);
@@ -366,11 +367,13 @@ void ksm_mms_drop(struct ksm_mm *km)
  * @mm: the mm
  * @items: set to the number of its items
  * @kept: set to the number of KSM pages of which it has the first item
+ * @bytes: set to the memory of its records
  *
  * Context: Any context. A hint.
  * Return: true if the mm is registered; the numbers are 0 if not.
  */
-bool ksm_mms_count(struct mm_struct *mm, unsigned long *items, unsigned long *kept)
+bool ksm_mms_count(struct mm_struct *mm, unsigned long *items, unsigned long *kept,
+		   unsigned long *bytes)
 {
 	struct ksm_mm *km;
 
@@ -378,6 +381,7 @@ bool ksm_mms_count(struct mm_struct *mm, unsigned long *items, unsigned long *ke
 	km = lookup(mm);
 	*items = km ? READ_ONCE(km->items) : 0;
 	*kept = km ? READ_ONCE(km->kept) : 0;
+	*bytes = km ? READ_ONCE(km->bytes) : 0;
 	spin_unlock(&ksm_mms_lock);
 	return km;
 }

@@ -26,7 +26,8 @@ void ksm_mms_put(struct ksm_mm *km, bool again);
 struct ksm_mm *ksm_mms_get(struct ksm_mm *km);
 void ksm_mms_drop(struct ksm_mm *km);
 
-bool ksm_mms_count(struct mm_struct *mm, unsigned long *items, unsigned long *kept);
+bool ksm_mms_count(struct mm_struct *mm, unsigned long *items, unsigned long *kept,
+		   unsigned long *bytes);
 struct ksm_mm *ksm_mms_first_dead(void);
 void ksm_mms_bury(struct ksm_mm *km);
 

@@ -6,9 +6,9 @@
  *
  * Floor 1: knows nobody.
  */
+#include <linux/limits.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
-#include <linux/xarray.h>
 
 #include "policy.h"
 
@@ -179,20 +179,4 @@ long ksm_policy_profit(unsigned long saved, unsigned long page_size,
 		       unsigned long overhead)
 {
 	return (long)(saved * page_size) - (long)overhead;
-}
-
-/**
- * ksm_policy_record_bytes() - memory that records take
- * @records: their number
- *
- * An xarray keeps them in nodes of XA_CHUNK_SIZE. Each record counts as its share
- * of a full one, as they are where a program offers more than a few scattered
- * pages; then the figures of processes add up.
- *
- * Context: Any context.
- * Return: Bytes.
- */
-unsigned long ksm_policy_record_bytes(unsigned long records)
-{
-	return records * sizeof(struct xa_node) / XA_CHUNK_SIZE;
 }

@@ -54,6 +54,5 @@ unsigned int ksm_policy_advise(const struct ksm_policy_round *took,
 			       const struct ksm_policy_goal *goal);
 long ksm_policy_profit(unsigned long saved, unsigned long page_size,
 		       unsigned long overhead);
-unsigned long ksm_policy_record_bytes(unsigned long records);
 
 #endif /* _MM_KSM_POLICY_H */

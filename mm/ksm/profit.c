@@ -25,7 +25,7 @@ long ksm_profit_of_all(void)
 
 	return ksm_policy_profit(READ_ONCE(ksm_counts.sharing) +
 				 atomic_long_read(&ksm_counts.zero_pages), PAGE_SIZE,
-				 ksm_policy_record_bytes(ksm_state_known()) +
+				 atomic_long_read(&ksm_counts.record_bytes) +
 				 ksm_sieve_bytes() +
 				 items * sizeof(struct ksm_item) +
 				 atomic_long_read(&ksm_counts.nodes) * sizeof(struct ksm_node) +
@@ -47,11 +47,10 @@ long ksm_profit_of_all(void)
 long ksm_profit_of_mm(struct mm_struct *mm)
 {
 	unsigned long merging = READ_ONCE(mm->ksm_merging_pages);
-	unsigned long overhead, items, kept;
+	unsigned long overhead, items, kept, bytes;
 
-	overhead = ksm_mms_count(mm, &items, &kept) ? sizeof(struct ksm_mm) : 0;
-	overhead += ksm_policy_record_bytes(READ_ONCE(mm->ksm_rmap_items)) +
-		    items * sizeof(struct ksm_item);
+	overhead = ksm_mms_count(mm, &items, &kept, &bytes) ? sizeof(struct ksm_mm) : 0;
+	overhead += bytes + items * sizeof(struct ksm_item);
 	return ksm_policy_profit(merging - min(merging, kept) +
 				 atomic_long_read(&mm->ksm_zero_pages), PAGE_SIZE, overhead);
 }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is remembered of a page: for a page without a twin, the value entry of
- * an xarray and not a byte more; for a page in a tree, a pointer to its item.
+ * What is remembered of a page: for a page without a twin, a word and not a byte
+ * more, packed like the value entry of an xarray; for a page in a tree, a pointer to
+ * its item. Where it is kept is block.c's; those blocks that hold items are marked.
  *
  * Owns the packing, and the counts of how many pages are kept in which way.
  * It does not know what an item is for, nor when something is worth keeping.
  *
- * Floor 1: knows state.
+ * Floor 2: knows blocks and state.
  */
 #include <linux/mm.h>
 
+#include "block.h"
 #include "record.h"
 #include "state.h"
 
@@ -24,7 +26,7 @@
 /* Packing: only these know how.                                            */
 
 /**
- * ksm_record_pack() - make an xarray entry of a record
+ * ksm_record_pack() - make an entry of a record
  * @record: what to remember; bits that do not fit are dropped from hash and
  *	    pfn, an age above KSM_RECORD_AGE_MAX is taken as that
  *
@@ -45,7 +47,7 @@ void *ksm_record_pack(struct ksm_record record)
 }
 
 /**
- * ksm_record_unpack() - read an xarray entry made by ksm_record_pack()
+ * ksm_record_unpack() - read an entry made by ksm_record_pack()
  * @entry: a value entry
  *
  * Context: Any context.
@@ -172,6 +174,25 @@ static void count(struct ksm_mm *km, void *entry, long by)
 		   ksm_mm_of(km)->ksm_rmap_items + by);
 }
 
+/* After an item has gone from a page: is one left in its block? Most go from the front. */
+static bool has_item(struct ksm_mm *km, unsigned long index)
+{
+	void **slot;
+	u64 which;
+
+	for (slot = ksm_block_slots(km, index, &which); which; which >>= 1)
+		if (which & 1 && ksm_record_item(*slot++))
+			return true;
+	return false;
+}
+
+static void unmark(struct ksm_mm *km, unsigned long index, void *gone)
+{
+	if (ksm_record_item(gone) && !has_item(km, index) &&
+	    !has_item(km, ALIGN_DOWN(index, KSM_BLOCK_PAGES)))
+		ksm_block_mark(km, index, false);
+}
+
 /**
  * ksm_record_load() - what is known of a page
  * @km: the mm
@@ -182,7 +203,11 @@ static void count(struct ksm_mm *km, void *entry, long by)
  */
 void *ksm_record_load(struct ksm_mm *km, unsigned long index)
 {
-	return xa_load(&km->records, index);
+	void **slot;
+	u64 which;
+
+	slot = ksm_block_slots(km, index, &which);
+	return which & 1 ? *slot : NULL;
 }
 
 /**
@@ -199,16 +224,24 @@ void *ksm_record_load(struct ksm_mm *km, unsigned long index)
  */
 int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry)
 {
-	void *old;
+	void **slot, *old = NULL;
+	u64 which;
+	int err;
 
-	old = xa_store(&km->records, index, entry,
-		       GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
-	if (xa_is_err(old))
-		return xa_err(old);
+	slot = ksm_block_slots(km, index, &which);
+	if (which & 1)
+		old = *slot;
+	if (old) {
+		*slot = entry;
+	} else {
+		err = ksm_block_add(km, index, entry);
+		if (err)
+			return err;
+	}
 	if (ksm_record_item(entry))
-		xa_set_mark(&km->records, index, KSM_RECORD_ITEM);
-	else if (ksm_record_item(old))
-		xa_clear_mark(&km->records, index, KSM_RECORD_ITEM);
+		ksm_block_mark(km, index, true);
+	else
+		unmark(km, index, old);
 	count(km, old, -1);
 	count(km, entry, 1);
 	return 0;
@@ -223,33 +256,54 @@ int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry)
  */
 void ksm_record_erase(struct ksm_mm *km, unsigned long index)
 {
-	count(km, xa_erase(&km->records, index), -1);
+	void *old = ksm_record_load(km, index);
+
+	if (!old)
+		return;
+	ksm_block_remove(km, index);
+	unmark(km, index, old);
+	count(km, old, -1);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Going along.                                                             */
+
+/**
+ * ksm_record_enter() - come to the next block
+ * @at: a cursor at the end of a block, or at its begin
+ *
+ * For ksm_record_next() alone.
+ *
+ * Context: Any context. The caller owns the records.
+ */
+void ksm_record_enter(struct ksm_record_cursor *at)
+{
+	at->slot = ksm_block_slots(at->km, at->next, &at->which);
+	at->left = KSM_BLOCK_PAGES - at->next % KSM_BLOCK_PAGES;
+	at->next += at->left;
 }
 
 /**
  * ksm_record_amend() - change what is remembered of a page, where it stands
- * @km: the mm
- * @at: the place in @km's records, just loaded; there is a value or a candidate
+ * @at: the cursor whose last ksm_record_next() gave a value or a candidate
  * @record: what to remember; of a candidate only @trusted can be changed
  *
  * Allocates nothing, so it can be done under the PTL.
  *
- * Context: Any context; in an RCU read section. The caller owns @km's records.
+ * Context: Any context. The caller owns the records.
  */
-void ksm_record_amend(struct ksm_mm *km, struct xa_state *at, struct ksm_record record)
+void ksm_record_amend(struct ksm_record_cursor *at, struct ksm_record record)
 {
-	void *old = xas_load(at), *entry = ksm_record_pack(record);
-	struct ksm_item *item = ksm_record_item(old);
+	void **slot = at->slot - 1;
+	struct ksm_item *item = ksm_record_item(*slot);
 
 	if (item) {
 		item->trusted = record.trusted;
 		return;
 	}
-	xas_lock(at);
-	xas_store(at, entry);
-	xas_unlock(at);
-	count(km, old, -1);
-	count(km, entry, 1);
+	count(at->km, *slot, -1);
+	*slot = ksm_record_pack(record);
+	count(at->km, *slot, 1);
 }
 
 /**
@@ -262,35 +316,68 @@ void ksm_record_amend(struct ksm_mm *km, struct xa_state *at, struct ksm_record 
  */
 void ksm_record_distrust(struct ksm_mm *km, unsigned long first, unsigned long last)
 {
-	XA_STATE(at, &km->records, first);
+	struct ksm_record_cursor at = ksm_record_begin(km, first);
 	struct ksm_record record;
+	struct ksm_item *item;
 	void *entry;
 
-	rcu_read_lock();
-	xas_for_each(&at, entry, last) {
-		struct ksm_item *item = ksm_record_item(entry);
-
-		if (item && item->kind != KSM_ITEM_CANDIDATE)
+	for (; first <= last; first++) {
+		entry = ksm_record_next(&at);
+		item = ksm_record_item(entry);
+		if (!entry || (item && item->kind != KSM_ITEM_CANDIDATE))
 			continue;
 		ksm_record_recall(entry, 0, &record);
 		if (!record.trusted)
 			continue;
 		record.trusted = false;
-		ksm_record_amend(km, &at, record);
+		ksm_record_amend(&at, record);
 	}
-	rcu_read_unlock();
+}
+
+static void *find(struct ksm_mm *km, unsigned long *index, unsigned long last, bool items)
+{
+	struct ksm_record_cursor at;
+	void *entry;
+
+	while (*index <= last && ksm_block_find(km, index, last, items)) {
+		at = ksm_record_begin(km, *index);
+		do {
+			entry = ksm_record_next(&at);
+			if (items ? ksm_record_item(entry) : entry)
+				return entry;
+			++*index;
+		} while (at.left && *index <= last);
+	}
+	return NULL;
 }
 
 /**
- * ksm_record_any() - is anything known of a range?
+ * ksm_record_find() - the next page of which anything is known
  * @km: the mm
- * @first: first page number
+ * @index: page number to begin with; set to that of the page
  * @last: last page number
  *
  * Context: Any context. The caller owns @km's records.
- * Return: true if so.
+ * Return: A value entry or an item; NULL for none.
  */
-bool ksm_record_any(struct ksm_mm *km, unsigned long first, unsigned long last)
+void *ksm_record_find(struct ksm_mm *km, unsigned long *index, unsigned long last)
 {
-	return xa_find(&km->records, &first, last, XA_PRESENT);
+	return find(km, index, last, false);
+}
+
+/**
+ * ksm_record_find_item() - the next page that has an item
+ * @km: the mm
+ * @index: page number to begin with; set to that of the page
+ * @last: last page number
+ *
+ * Passes by blocks without items, so it is quick where there are few.
+ *
+ * Context: Any context. The caller owns @km's records.
+ * Return: The item; NULL for none.
+ */
+struct ksm_item *ksm_record_find_item(struct ksm_mm *km, unsigned long *index,
+				      unsigned long last)
+{
+	return find(km, index, last, true);
 }

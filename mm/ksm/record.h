@@ -15,9 +15,6 @@
 
 #define KSM_RECORD_AGE_MAX	((1U << KSM_RECORD_AGE_BITS) - 1)
 
-/* Marks the entries that are items, so that an unmerge finds them alone. */
-#define KSM_RECORD_ITEM		XA_MARK_0
-
 /**
  * struct ksm_record - what is remembered of a page without a twin
  * @hash: its hash when it was read last
@@ -35,6 +32,24 @@ struct ksm_record {
 	bool		trusted;
 };
 
+/**
+ * struct ksm_record_cursor - a place in the records, to go on from page by page
+ * @km: the mm
+ * @next: page number behind those of the block that it is in
+ * @left: how many pages of that block are to come
+ * @which: those of them that have a slot; bit 0 is for the next one
+ * @slot: the first of these slots
+ *
+ * Good for as long as nothing is stored or erased; what is there may be amended.
+ */
+struct ksm_record_cursor {
+	struct ksm_mm	*km;
+	unsigned long	next;
+	unsigned int	left;
+	u64		which;
+	void		**slot;
+};
+
 void *ksm_record_pack(struct ksm_record record);
 struct ksm_record ksm_record_unpack(void *entry);
 bool ksm_record_rests(void *entry, unsigned long pfn);
@@ -45,13 +60,50 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 void *ksm_record_load(struct ksm_mm *km, unsigned long index);
 int ksm_record_store(struct ksm_mm *km, unsigned long index, void *entry);
 void ksm_record_erase(struct ksm_mm *km, unsigned long index);
-void ksm_record_amend(struct ksm_mm *km, struct xa_state *at, struct ksm_record record);
+void ksm_record_enter(struct ksm_record_cursor *at);
+void ksm_record_amend(struct ksm_record_cursor *at, struct ksm_record record);
 void ksm_record_distrust(struct ksm_mm *km, unsigned long first, unsigned long last);
-bool ksm_record_any(struct ksm_mm *km, unsigned long first, unsigned long last);
+void *ksm_record_find(struct ksm_mm *km, unsigned long *index, unsigned long last);
+struct ksm_item *ksm_record_find_item(struct ksm_mm *km, unsigned long *index,
+				      unsigned long last);
 
 static inline struct ksm_item *ksm_record_item(void *entry)
 {
 	return entry && !xa_is_value(entry) ? entry : NULL;
+}
+
+/**
+ * ksm_record_begin() - set a cursor
+ * @km: the mm
+ * @index: the page number that the first ksm_record_next() is for
+ *
+ * Context: Any context. The caller owns @km's records.
+ * Return: The cursor.
+ */
+static inline struct ksm_record_cursor ksm_record_begin(struct ksm_mm *km,
+							unsigned long index)
+{
+	return (struct ksm_record_cursor) { .km = km, .next = index };
+}
+
+/**
+ * ksm_record_next() - what is known of the next page
+ * @at: the cursor
+ *
+ * Context: Any context. The caller owns the records.
+ * Return: A value entry, an item, or NULL for nothing.
+ */
+static inline void *ksm_record_next(struct ksm_record_cursor *at)
+{
+	void *entry = NULL;
+
+	if (!at->left)
+		ksm_record_enter(at);
+	at->left--;
+	if (at->which & 1)
+		entry = *at->slot++;
+	at->which >>= 1;
+	return entry;
 }
 
 #endif /* _MM_KSM_RECORD_H */

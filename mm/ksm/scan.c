@@ -21,6 +21,7 @@
 
 #include <trace/events/ksm.h>
 
+#include "block.h"
 #include "forget.h"
 #include "gather.h"
 #include "glance.h"
@@ -247,6 +248,7 @@ static void forget_stale(struct ksm_glance_run *run, struct ksm_budget *budget)
 		for (i = 0; i < (run->end - run->begin) >> PAGE_SHIFT; i++)
 			if (run->stale & BIT_ULL(i))
 				ksm_forget_page(run->km, first + i, KSM_FORGET_CHANGED);
+		ksm_block_trim(run->km, first);
 		ksm_policy_spend(budget, hweight64(run->stale));
 	} else if (!run->nr && run->begin < run->end) {
 		/* If it is much, the lock must be given up first. */

@@ -75,6 +75,7 @@ struct ksm_state {
  * @calm: values for pages whose hash held
  * @fickle: values for pages that are new, or whose hash changed
  * @items: items in the records of all mms
+ * @record_bytes: memory of those records
  * @nodes: nodes that exist
  * @zero_pages: PTEs by which KSM maps the zero page
  * @chains: chains of two nodes or more (lock of the stable tree)
@@ -92,6 +93,7 @@ struct ksm_counts {
 	atomic_long_t	calm;
 	atomic_long_t	fickle;
 	atomic_long_t	items;
+	atomic_long_t	record_bytes;
 	atomic_long_t	nodes;
 	atomic_long_t	zero_pages;
 	unsigned long	chains;

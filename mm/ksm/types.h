@@ -28,6 +28,7 @@
 #include "../mm_slot.h"
 
 struct anon_vma;
+struct ksm_block;
 struct ksm_chain;
 
 /*
@@ -50,12 +51,15 @@ struct ksm_chain;
 /**
  * struct ksm_mm - an address space that offers pages
  * @slot: hash by mm (M), place in the list of the living or of the dead (M)
- * @records: what is known of each page, by page number (R)
+ * @records: what is known of each page, in blocks, see block.c (R)
+ * @block: the block that was looked for last; NULL to look for it (R)
+ * @block_nr: its number in @records (R)
  * @next: address at which the running round goes on (P)
  * @noted: up to this address the sieve was told of the pages in this round (P)
  * @users: how many batches work on the mm now; its exit waits for them (M)
  * @turn: the last round that came to it (M)
  * @items: items in the records (R)
+ * @bytes: memory of the records (R)
  * @kept: KSM pages of which this mm has the first item: they are not saved (L)
  * @again: the last round that comes to it a second time (M to change; P)
  * @half_way: that round has not been through with it (M)
@@ -66,12 +70,15 @@ struct ksm_chain;
 struct ksm_mm {
 	struct mm_slot		slot;
 	struct xarray		records;
+	struct ksm_block	*block;
+	unsigned long		block_nr;
 	unsigned long		next;
 	unsigned long		noted;
 	unsigned int		users;
 	unsigned int		turn;
 	unsigned int		again;
 	unsigned long		items;
+	unsigned long		bytes;
 	unsigned long		kept;
 	bool			half_way;
 	bool			once_more;

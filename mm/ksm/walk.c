@@ -32,9 +32,11 @@ static bool must_pause(const struct ksm_glance_run *run)
 /* Is something known of what lies before @addr, where nothing is? */
 static bool before_hole(struct ksm_glance_run *run, unsigned long addr)
 {
+	unsigned long index = run->begin >> PAGE_SHIFT;
+
 	run->end = addr;
 	return run->begin < addr &&
-	       ksm_record_any(run->km, run->begin >> PAGE_SHIFT, (addr - 1) >> PAGE_SHIFT);
+	       ksm_record_find(run->km, &index, (addr - 1) >> PAGE_SHIFT);
 }
 
 /* Look at the run from @begin to @end. False where there is no page table. */

@@ -9,6 +9,7 @@
 #include <linux/sched/mm.h>
 #include <linux/workqueue.h>
 
+#include "../block.h"
 #include "../bury.h"
 #include "../forget.h"
 #include "../hold.h"
@@ -169,7 +170,7 @@ static void P29_an_exit_does_not_wait_for_work_on_others(struct kunit *test)
 	ksm_test_map(test, other, 1);
 	/* Something is known of it, which is buried when the lock is free. */
 	scan(NULL);
-	KUNIT_ASSERT_FALSE(test, xa_empty(&at.km->records));
+	KUNIT_ASSERT_FALSE(test, ksm_block_none(at.km));
 	folio_get(at.folio);
 	/* A batch or an unmerge is under way, and far from its end. */
 	mutex_lock(&ksm_pass_lock);

@@ -86,6 +86,9 @@ bool ksm_test_is_merged(struct mm_struct *mm, unsigned long addr);
 void ksm_test_give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr);
 void ksm_test_expect_found(struct kunit *test, struct folio *folio, int mappings);
 
+/* records.c */
+struct ksm_mm *ksm_test_records(struct kunit *test);
+
 /* rounds.c: pages of which each is unlike all others, read once */
 #define KSM_TEST_KNOWN	8
 

@@ -84,14 +84,13 @@ static struct mm_struct *bury(void)
 	struct mm_struct *mm = NULL;
 	unsigned long index;
 	struct ksm_mm *km;
-	void *entry;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
 	km = ksm_mms_first_dead();
 	if (km) {
 		mm = ksm_mm_of(km);
-		xa_for_each(&km->records, index, entry)
+		for (index = 0; ksm_record_find(km, &index, ULONG_MAX); index++)
 			ksm_record_erase(km, index);
 		ksm_mms_bury(km);
 	}

@@ -267,32 +267,26 @@ static void profit_can_be_negative(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_policy_profit(0, 4096, LONG_MAX), -LONG_MAX);
 }
 
-/* So that what processes pay adds up to what all pay. */
-static void records_are_counted_by_their_share_of_a_node(struct kunit *test)
-{
-	unsigned long node = sizeof(struct xa_node);
-
-	KUNIT_EXPECT_EQ(test, ksm_policy_record_bytes(0), 0);
-	KUNIT_EXPECT_GT(test, ksm_policy_record_bytes(1), 0);
-	KUNIT_EXPECT_EQ(test, ksm_policy_record_bytes(XA_CHUNK_SIZE), node);
-	KUNIT_EXPECT_EQ(test, ksm_policy_record_bytes(3 * XA_CHUNK_SIZE), 3 * node);
-}
-
-static void a_record_takes_at_most_twelve_bytes(struct kunit *test)
-{
-	unsigned long pages = 1UL << 18;
-
-	KUNIT_EXPECT_LE(test, ksm_policy_record_bytes(pages), 12 * pages);
-}
-
 static void a_process_pays_for_its_records(struct kunit *test)
 {
-	struct mm_struct *mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
+	void *entry = ksm_record_pack((struct ksm_record) { .age = 1 });
+	struct mm_struct *mm = ksm_test_mm(test);
+	struct ksm_mm *km;
+	long mine, all;
+	int err;
 
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	KUNIT_EXPECT_EQ(test, ksm_profit_of_mm(mm), 0);
-	mm->ksm_rmap_items = XA_CHUNK_SIZE;
-	KUNIT_EXPECT_EQ(test, ksm_profit_of_mm(mm), -(long)sizeof(struct xa_node));
+	ksm_test_enter(test, mm);
+	mine = ksm_profit_of_mm(mm);
+	all = ksm_profit_of_all();
+	km = ksm_test_lock(mm);
+	err = ksm_record_store(km, 5000, entry);
+	mine -= ksm_profit_of_mm(mm);
+	all -= ksm_profit_of_all();
+	ksm_record_erase(km, 5000);
+	ksm_test_unlock(mm);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	KUNIT_EXPECT_GE(test, mine, sizeof(struct xa_node) + sizeof(void *));
+	KUNIT_EXPECT_EQ(test, mine, all);
 }
 
 static void a_process_gains_its_merged_pages(struct kunit *test)
@@ -323,8 +317,6 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(what_costs_nothing_takes_nothing),
 	KUNIT_CASE(profit_is_what_is_saved_less_what_it_takes),
 	KUNIT_CASE(profit_can_be_negative),
-	KUNIT_CASE(records_are_counted_by_their_share_of_a_node),
-	KUNIT_CASE(a_record_takes_at_most_twelve_bytes),
 	KUNIT_CASE(a_process_pays_for_its_records),
 	KUNIT_CASE(a_process_gains_its_merged_pages),
 	{ }

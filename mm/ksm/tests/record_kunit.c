@@ -163,33 +163,6 @@ static void without_a_record_a_page_is_young(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Keeping.                                                                 */
 
-static void empty(void *data)
-{
-	struct ksm_mm *km = data;
-	struct ksm_item *item;
-	unsigned long index;
-	void *entry;
-
-	xa_for_each(&km->records, index, entry) {
-		item = ksm_record_item(entry);
-		ksm_record_erase(km, index);
-		if (item)
-			ksm_item_free(item);
-	}
-}
-
-static struct ksm_mm *make_km(struct kunit *test)
-{
-	struct ksm_mm *km = kunit_kzalloc(test, sizeof(*km), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, km);
-	km->slot.mm = kunit_kzalloc(test, sizeof(*km->slot.mm), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, km->slot.mm);
-	xa_init(&km->records);
-	ksm_test_at_end(test, empty, km);
-	return km;
-}
-
 static void store(struct kunit *test, struct ksm_mm *km, unsigned long index, void *entry)
 {
 	KUNIT_ASSERT_EQ(test, ksm_record_store(km, index, entry), 0);
@@ -219,7 +192,7 @@ static void expect_counts(struct kunit *test, struct ksm_mm *km, long items, lon
 
 static void what_is_stored_is_found(struct kunit *test)
 {
-	struct ksm_mm *km = make_km(test);
+	struct ksm_mm *km = ksm_test_records(test);
 	void *entry = entry_of(7, 9, 3);
 	struct ksm_item *item;
 
@@ -234,7 +207,7 @@ static void what_is_stored_is_found(struct kunit *test)
 
 static void what_is_kept_is_counted(struct kunit *test)
 {
-	struct ksm_mm *km = make_km(test);
+	struct ksm_mm *km = ksm_test_records(test);
 	struct ksm_item *item;
 
 	store(test, km, 1, entry_of(7, 9, 0));
@@ -259,7 +232,7 @@ static void what_is_kept_is_counted(struct kunit *test)
 
 static void replacing_moves_the_count(struct kunit *test)
 {
-	struct ksm_mm *km = make_km(test);
+	struct ksm_mm *km = ksm_test_records(test);
 	struct ksm_item *item;
 
 	store(test, km, 1, entry_of(7, 9, 0));
@@ -274,7 +247,7 @@ static void replacing_moves_the_count(struct kunit *test)
 
 static void calm_pages_without_twin_are_unshared(struct kunit *test)
 {
-	struct ksm_mm *km = make_km(test);
+	struct ksm_mm *km = ksm_test_records(test);
 
 	store(test, km, 1, entry_of(7, 9, 0));
 	KUNIT_EXPECT_EQ(test, ksm_state_unshared(), 0);
@@ -286,12 +259,12 @@ static void calm_pages_without_twin_are_unshared(struct kunit *test)
 
 static unsigned long next_marked(struct ksm_mm *km, unsigned long index)
 {
-	return xa_find(&km->records, &index, ULONG_MAX, KSM_RECORD_ITEM) ? index : ULONG_MAX;
+	return ksm_record_find_item(km, &index, ULONG_MAX) ? index : ULONG_MAX;
 }
 
 static void only_items_are_marked(struct kunit *test)
 {
-	struct ksm_mm *km = make_km(test);
+	struct ksm_mm *km = ksm_test_records(test);
 	struct ksm_item *first, *second;
 
 	store(test, km, 1, entry_of(7, 9, 1));
@@ -310,6 +283,23 @@ static void only_items_are_marked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, next_marked(km, 0), ULONG_MAX);
 	/* What comes to a place where an item was is not marked for it. */
 	store(test, km, 5000, entry_of(7, 9, 1));
+	KUNIT_EXPECT_EQ(test, next_marked(km, 0), ULONG_MAX);
+}
+
+static void another_item_keeps_the_mark(struct kunit *test)
+{
+	struct ksm_mm *km = ksm_test_records(test);
+	struct ksm_item *before = store_item(test, km, 3), *item = store_item(test, km, 4);
+	struct ksm_item *behind = store_item(test, km, 5);
+
+	ksm_record_erase(km, 4);
+	ksm_item_free(item);
+	KUNIT_EXPECT_EQ(test, next_marked(km, 4), 5);
+	ksm_record_erase(km, 5);
+	ksm_item_free(behind);
+	KUNIT_EXPECT_EQ(test, next_marked(km, 0), 3);
+	store(test, km, 3, entry_of(7, 9, 1));
+	ksm_item_free(before);
 	KUNIT_EXPECT_EQ(test, next_marked(km, 0), ULONG_MAX);
 }
 
@@ -333,7 +323,7 @@ static unsigned int allocations(struct kunit *test, struct ksm_mm *km,
 
 static void replacing_allocates_nothing(struct kunit *test)
 {
-	struct ksm_mm *km = make_km(test);
+	struct ksm_mm *km = ksm_test_records(test);
 	struct ksm_item *item = ksm_item_alloc(km, 5000);
 
 	KUNIT_ASSERT_NOT_NULL(test, item);
@@ -367,6 +357,7 @@ static struct kunit_case record_cases[] = {
 	KUNIT_CASE(replacing_moves_the_count),
 	KUNIT_CASE(calm_pages_without_twin_are_unshared),
 	KUNIT_CASE(only_items_are_marked),
+	KUNIT_CASE(another_item_keeps_the_mark),
 	KUNIT_CASE(replacing_allocates_nothing),
 	{ }
 };

@@ -15,6 +15,7 @@
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
 
+#include "../block.h"
 #include "../forget.h"
 #include "../mms.h"
 #include "../page.h"
@@ -37,7 +38,7 @@ bool ksm_test_forget(struct ksm_mm *km)
 	unsigned long first = 0;
 
 	return ksm_forget_range(km, &first, ULONG_MAX, KSM_FORGET_EMPTIED, &most) &&
-	       xa_empty(&km->records);
+	       ksm_block_none(km);
 }
 
 /* Unmap all and forget it, so that no burial runs into the next test. */
