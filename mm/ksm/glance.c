@@ -32,6 +32,9 @@
 /* Rounds in which a merged page is looked at once, whatever its PTE says. */
 #define MERGED_ROUNDS	64
 
+/* Rounds in which a huge page that is written to all the time is cleaned once. */
+#define HUGE_ROUNDS	8
+
 /* A mapping as found, whether a PTE or a part of a huge page. */
 struct mapping {
 	unsigned long	index;
@@ -217,7 +220,7 @@ static bool shall_clean(const struct ksm_glance_run *run, const struct mapping *
 			const struct ksm_record *record)
 {
 	return run->reread && found->dirty &&
-	       ksm_policy_clean(record->age, record->calm, run->turn + found->index);
+	       ksm_policy_clean(record->age, record->calm);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -360,14 +363,15 @@ static void clean_pmd(struct ksm_glance_run *run, pmd_t *pmd)
 
 /*
  * As for PTEs, but of 512 pages nearly all are calm, and say nothing of the one that is
- * written all the time. A record that is trusted says that the last cleaning held.
+ * written all the time. A record that is trusted says that the last cleaning held; once
+ * it did not, only another one can tell that this has changed.
  */
 static bool shall_clean_huge(const struct ksm_glance_run *run, bool dirty,
 			     const struct ksm_record *record)
 {
 	return run->reread && dirty &&
-	       ksm_policy_clean(record->age, record->trusted,
-				run->turn + (run->begin >> HPAGE_PMD_SHIFT));
+	       (ksm_policy_clean(record->age, record->trusted) ||
+		ksm_policy_reread(run->turn + (run->begin >> HPAGE_PMD_SHIFT), HUGE_ROUNDS));
 }
 
 /**

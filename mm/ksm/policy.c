@@ -103,17 +103,17 @@ bool ksm_policy_reread(unsigned int turn, unsigned int rounds)
  * ksm_policy_clean() - shall the PTE of a dirty page be cleaned before it is read?
  * @age: how often the page was read without finding a twin
  * @calm: whether its hash held the last time
- * @turn: the round's number plus the page's
  *
- * For a page that is written all the time it is in vain, and costs its program a
- * fault where the CPU has no dirty bit.
+ * For a page that is written all the time it is in vain: a flush of the TLB, and a
+ * fault for its program where the CPU has no dirty bit. When it comes to rest, it is
+ * read once more than others before it need not be read any more.
  *
  * Context: Any context.
- * Return: true for a calm or young page, and now and then for the others.
+ * Return: true for a calm or young page.
  */
-bool ksm_policy_clean(unsigned int age, bool calm, unsigned int turn)
+bool ksm_policy_clean(unsigned int age, bool calm)
 {
-	return calm || age < 3 || turn % 8 == 0;
+	return calm || age < 3;
 }
 
 /* @pages times @num over @den; a very large number where that does not fit. */

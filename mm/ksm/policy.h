@@ -47,7 +47,7 @@ struct ksm_budget ksm_policy_budget(unsigned int pages, unsigned int merges);
 bool ksm_policy_merge(struct ksm_budget *budget);
 bool ksm_policy_due(unsigned int age, unsigned int turn);
 bool ksm_policy_reread(unsigned int turn, unsigned int rounds);
-bool ksm_policy_clean(unsigned int age, bool calm, unsigned int turn);
+bool ksm_policy_clean(unsigned int age, bool calm);
 bool ksm_policy_spend(struct ksm_budget *budget, unsigned int units);
 unsigned int ksm_policy_within(u64 pages, const struct ksm_policy_goal *goal);
 unsigned int ksm_policy_advise(const struct ksm_policy_round *took,

@@ -83,7 +83,7 @@ static void a_page_that_was_cleaned_but_not_read_is_read_next(struct kunit *test
 	KUNIT_EXPECT_TRUE(test, is_trusted(2));
 }
 
-static void a_page_that_is_always_written_to_is_seldom_cleaned(struct kunit *test)
+static void a_page_that_is_always_written_to_is_not_cleaned(struct kunit *test)
 {
 	unsigned int i, cleaned = 0;
 
@@ -92,9 +92,47 @@ static void a_page_that_is_always_written_to_is_seldom_cleaned(struct kunit *tes
 		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 		cleaned += !pte_dirty(ksm_test_pte_at(at.mm, at.page[2]));
 	}
-	/* While it is young, and in every eighth round. */
-	KUNIT_EXPECT_GE(test, cleaned, 3);
-	KUNIT_EXPECT_LE(test, cleaned, 3 + 3);
+	/* While it is young. */
+	KUNIT_EXPECT_EQ(test, cleaned, 3);
+	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+}
+
+static void who_comes_to_rest_is_cleaned_and_trusted(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		ksm_test_scan_round();
+	}
+	/* That it has held is seen, then it is cleaned. */
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	KUNIT_EXPECT_FALSE(test, is_trusted(2));
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	KUNIT_EXPECT_TRUE(test, is_trusted(2));
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], 1000 + 7));
+}
+
+static void who_comes_to_rest_merges_in_the_next_round(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		ksm_test_write(test, at.mm, at.page[5], 2000 + i);
+		ksm_test_scan_round();
+	}
+	ksm_test_write(test, at.mm, at.page[2], 7);
+	ksm_test_write(test, at.mm, at.page[5], 7);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[5], 7));
 }
 
 static void soft_dirty_and_accessed_bits_stay(struct kunit *test)
@@ -147,7 +185,9 @@ static struct kunit_case clean_cases[] = {
 	KUNIT_CASE(what_a_PTE_knew_the_folio_knows),
 	KUNIT_CASE(who_writes_on_makes_the_PTE_dirty_again),
 	KUNIT_CASE(a_page_that_was_cleaned_but_not_read_is_read_next),
-	KUNIT_CASE(a_page_that_is_always_written_to_is_seldom_cleaned),
+	KUNIT_CASE(a_page_that_is_always_written_to_is_not_cleaned),
+	KUNIT_CASE(who_comes_to_rest_is_cleaned_and_trusted),
+	KUNIT_CASE(who_comes_to_rest_merges_in_the_next_round),
 	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),
 	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
 	{ }
