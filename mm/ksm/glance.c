@@ -17,6 +17,7 @@
  *
  * Floor 3: knows records, chains, pages, the sieve, and when a page is to be read.
  */
+#include <linux/bitmap.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -31,6 +32,9 @@
 
 /* Rounds in which a merged page is looked at once, whatever its PTE says. */
 #define MERGED_ROUNDS	64
+
+/* After so many it is asked whether somebody waits for the PTL. */
+#define PATIENCE	32
 
 /* Rounds in which a huge page that is written to all the time is cleaned once. */
 #define HUGE_ROUNDS	8
@@ -60,7 +64,7 @@ bool ksm_glance_sift(u64 hash, bool noted)
 	return passes || (hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages));
 }
 
-/* Pages of a run are read in the same round, so that one is prefetched for the other. */
+/* Neighbours are read in the same round, so that one is prefetched for the other. */
 static bool is_due(const struct ksm_glance_run *run, unsigned int rounds)
 {
 	return ksm_policy_reread(run->turn + (run->begin >> PAGE_SHIFT) / KSM_RUN_PAGES, rounds);
@@ -159,18 +163,16 @@ static void take(struct ksm_glance_run *run, unsigned int i, bool passes)
  */
 static void take_all(struct ksm_glance_run *run)
 {
+	unsigned int i;
 	bool passes;
-	u64 rest;
-	int i;
 
-	for (rest = run->astir; rest; rest &= rest - 1) {
-		i = __ffs64(rest);
+	for_each_set_bit(i, run->astir, KSM_RUN_PAGES) {
 		passes = false;
 		switch (run->at[i].what) {
 		case KSM_GLANCE_NOTHING:
 			continue;
 		case KSM_GLANCE_STALE:
-			run->stale |= BIT_ULL(i);
+			run->stale++;
 			continue;
 		case KSM_GLANCE_PASS:
 			run->passed++;
@@ -195,7 +197,7 @@ static void take_all(struct ksm_glance_run *run)
 static void begin_glance(struct ksm_glance_run *run)
 {
 	run->due = is_due(run, run->reread);
-	run->astir = 0;
+	bitmap_zero(run->astir, KSM_RUN_PAGES);
 }
 
 /* Note what there is at a place of the run. False to end the run before it. */
@@ -209,7 +211,7 @@ static bool note(struct ksm_glance_run *run, unsigned int i, void *entry, struct
 		return false;
 	}
 	run->reads -= what == KSM_GLANCE_READ;
-	run->astir |= BIT_ULL(i);
+	__set_bit(i, run->astir);
 	run->at[i].what = what;
 	run->at[i].page = page;
 	return true;
@@ -314,16 +316,26 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 	return true;
 }
 
+/*
+ * Who waits for the PTL is a fault, most likely. It waits for a few PTEs and the flush
+ * of those that were cleaned; the run ends there, and the next one queues up behind.
+ */
+static bool must_give_way(unsigned int i, spinlock_t *ptl)
+{
+	return i && !(i % PATIENCE) && spin_is_contended(ptl);
+}
+
 /**
  * ksm_glance_ptes() - look at a run of PTEs
  * @run: from @begin to @end, not more than KSM_RUN_PAGES and in one page table; what
  *	 is found is filled in. May end earlier
  * @ptep: the first of them
+ * @ptl: their lock
  *
  * Context: The caller holds the PTL of @ptep, the mmap lock for read, and
  *	    ksm_pass_lock, and knows that the mm is not exiting.
  */
-void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep)
+void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
 {
 	struct ksm_record_cursor at = ksm_record_begin(run->km, run->begin >> PAGE_SHIFT);
 	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
@@ -334,13 +346,37 @@ void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep)
 	run->clean_from = run->end;
 	run->clean_to = 0;
 	arch_enter_lazy_mmu_mode();
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
+		if (must_give_way(i, ptl)) {
+			run->end = run->begin + i * PAGE_SIZE;
+			break;
+		}
 		if (!glance_pte(run, i, ptep + i, &at))
 			break;
+	}
 	arch_leave_lazy_mmu_mode();
 	if (run->clean_to)
 		flush_tlb_range(run->vma, run->clean_from, run->clean_to);
 	take_all(run);
+}
+
+/**
+ * ksm_glance_nothing() - there is nothing in a run that could merge
+ * @run: from @begin to @end; all that is recorded there is to be forgotten
+ *
+ * Context: The caller holds ksm_pass_lock.
+ */
+void ksm_glance_nothing(struct ksm_glance_run *run)
+{
+	unsigned int i, nr = (run->end - run->begin) >> PAGE_SHIFT;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	for (i = 0; i < nr; i++)
+		run->at[i].what = KSM_GLANCE_STALE;
+	bitmap_zero(run->astir, KSM_RUN_PAGES);
+	bitmap_set(run->astir, 0, nr);
+	run->stale = nr;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -4,8 +4,11 @@
 
 #include "types.h"
 
-/* Neighbouring pages that are looked at under one hold of the PTL; see stale. */
-#define KSM_RUN_PAGES	64
+/*
+ * Neighbouring pages that are looked at under one hold of the PTL, as long as nobody
+ * waits for it. The TLB is flushed once for all of them.
+ */
+#define KSM_RUN_PAGES	256
 
 /**
  * struct ksm_glance_page - a page that there is something to do with
@@ -53,14 +56,14 @@ enum ksm_glance {
  * @passed: pages that were passed over
  * @unchanged: pages known to be unchanged, by their PTEs
  * @skipped: pages that were left unread because they are old
- * @stale: what is recorded of these is to be forgotten, counted from @begin
  * @due: its pages are to be read, whatever their PTEs say
- * @astir: those of which there is more to say than that they rest, as in @stale
+ * @astir: those of which there is more to say than that they rest, counted from @begin
+ * @stale: of how many of these what is recorded is to be forgotten
  * @clean_from: first address of those whose PTEs were cleaned
  * @clean_to: address behind the last of them, or 0
  * @nr: length of @pages
  * @pages: the pages
- * @at: what each of them looks like, for the time of a glance
+ * @at: what each of @astir looks like
  */
 struct ksm_glance_run {
 	struct ksm_mm		*km;
@@ -79,22 +82,23 @@ struct ksm_glance_run {
 	unsigned long		passed;
 	unsigned long		unchanged;
 	unsigned long		skipped;
-	u64			stale;
 	bool			due;
-	u64			astir;
+	DECLARE_BITMAP(astir, KSM_RUN_PAGES);
+	unsigned int		stale;
 	unsigned long		clean_from;
 	unsigned long		clean_to;
 	unsigned int		nr;
 	struct ksm_glance_page	pages[KSM_RUN_PAGES];
 	struct {
-		enum ksm_glance	what;
-		bool		clean;
 		u64		hash;
 		struct page	*page;
+		enum ksm_glance	what;
+		bool		clean;
 	} at[KSM_RUN_PAGES];
 };
 
-void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep);
+void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl);
+void ksm_glance_nothing(struct ksm_glance_run *run);
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 void ksm_glance_huge(struct ksm_glance_run *run, pmd_t *pmd);
 #else

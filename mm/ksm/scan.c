@@ -241,15 +241,17 @@ static bool must_yield(struct ksm_mm *km)
 /* Forget what is recorded where nothing was found. */
 static void forget_stale(struct ksm_glance_run *run, struct ksm_budget *budget)
 {
-	unsigned long first = run->begin >> PAGE_SHIFT;
-	unsigned int i, most = KSM_FORGET_AT_ONCE;
+	unsigned long first = run->begin >> PAGE_SHIFT, i;
+	unsigned int most = KSM_FORGET_AT_ONCE;
 
 	if (run->stale) {
-		for (i = 0; i < (run->end - run->begin) >> PAGE_SHIFT; i++)
-			if (run->stale & BIT_ULL(i))
+		for_each_set_bit(i, run->astir, KSM_RUN_PAGES)
+			if (run->at[i].what == KSM_GLANCE_STALE)
 				ksm_forget_page(run->km, first + i, KSM_FORGET_CHANGED);
-		ksm_block_trim(run->km, first);
-		ksm_policy_spend(budget, hweight64(run->stale));
+		for (i = ALIGN_DOWN(first, KSM_BLOCK_PAGES); i < run->end >> PAGE_SHIFT;
+		     i += KSM_BLOCK_PAGES)
+			ksm_block_trim(run->km, i);
+		ksm_policy_spend(budget, run->stale);
 	} else if (!run->nr && run->begin < run->end) {
 		/* If it is much, the lock must be given up first. */
 		if (!ksm_forget_range(run->km, &first, (run->end >> PAGE_SHIFT) - 1,

@@ -50,14 +50,14 @@ static bool look(struct ksm_glance_run *run, pmd_t *pmd)
 		if (pmd_present(*pmd))
 			ksm_glance_huge(run, pmd);
 		else
-			run->stale = U64_MAX;
+			ksm_glance_nothing(run);
 		spin_unlock(ptl);
 		return true;
 	}
 	ptep = pte_offset_map_lock(ksm_mm_of(run->km), pmd, run->begin, &ptl);
 	if (!ptep)
 		return false;
-	ksm_glance_ptes(run, ptep);
+	ksm_glance_ptes(run, ptep, ptl);
 	pte_unmap_unlock(ptep, ptl);
 	return true;
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Walking page tables: which pages a run has, and what it holds of them. */
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/sizes.h>
 
+#include "../../internal.h"
 #include "../mms.h"
 #include "../state.h"
 #include "../walk.h"
@@ -248,9 +250,87 @@ static void neighbours_of_a_huge_page_share_a_reference(struct kunit *test)
 #endif
 }
 
+/* A lock that somebody waits for as soon as he is told. */
+static struct {
+	spinlock_t	lock;	/* guards nothing */
+	bool		go;
+} wanted;
+
+static int want_lock(void *unused)
+{
+	while (!READ_ONCE(wanted.go))
+		cond_resched();
+	spin_lock(&wanted.lock);
+	spin_unlock(&wanted.lock);
+	while (!kthread_should_stop())
+		cond_resched();
+	return 0;
+}
+
+/* Glance at a run while somebody waits for the lock; where the run ends, or 0. */
+static unsigned long glance_with_waiter(unsigned long addr, unsigned int pages)
+{
+	unsigned long end = 0, until = jiffies + 60 * HZ;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+	pmd_t *pmd;
+
+	pmd = mm_find_pmd(at.mm, addr);
+	ptep = pmd ? pte_offset_map_lock(at.mm, pmd, addr, &ptl) : NULL;
+	if (!ptep)
+		return 0;
+	spin_lock_nested(&wanted.lock, SINGLE_DEPTH_NESTING);
+	WRITE_ONCE(wanted.go, true);
+	while (!spin_is_contended(&wanted.lock) && time_before(jiffies, until))
+		cpu_relax();
+	if (spin_is_contended(&wanted.lock)) {
+		at.run.begin = addr;
+		at.run.end = addr + pages * PAGE_SIZE;
+		ksm_glance_ptes(&at.run, ptep, &wanted.lock);
+		end = at.run.end;
+	}
+	spin_unlock(&wanted.lock);
+	pte_unmap_unlock(ptep, ptl);
+	return end;
+}
+
+static void who_waits_for_the_PTL_is_let_in(struct kunit *test)
+{
+	unsigned long addr, end;
+	struct task_struct *task;
+	unsigned int i, cpu;
+
+	addr = ALIGN(ksm_test_map(test, at.mm, 1024), 512 * PAGE_SIZE);
+	for (i = 0; i < 64; i++)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, i);
+	spin_lock_init(&wanted.lock);
+	wanted.go = false;
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	task = cpu < nr_cpu_ids ? kthread_run_on_cpu(want_lock, NULL, cpu, "ksm_test/%u") : NULL;
+	if (IS_ERR_OR_NULL(task)) {
+		migrate_enable();
+		kunit_skip(test, "needs a second CPU");
+	}
+	lock();
+	walk_next(addr);
+	ksm_walk_cut(&at.run, 0, addr);
+	end = glance_with_waiter(addr, 64);
+	for (i = 0; i < at.run.nr; i++)
+		ksm_walk_pass_on(&at.run, i);
+	unlock();
+	migrate_enable();
+	WRITE_ONCE(wanted.go, true);
+	kthread_stop(task);
+	KUNIT_EXPECT_GT(test, end, addr);
+	KUNIT_EXPECT_LT(test, end, addr + 64 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES + 64);
+}
+
 static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(every_page_is_found_once),
 	KUNIT_CASE(a_run_is_not_longer_than_its_ptes),
+	KUNIT_CASE(who_waits_for_the_PTL_is_let_in),
 	KUNIT_CASE(what_is_not_offered_is_not_found),
 	KUNIT_CASE(a_run_that_is_cut_lets_go_of_the_rest),
 	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_found),
