@@ -207,7 +207,7 @@ static void fault_latency(void)
 	}
 	knob_set("run", 0);
 	qsort(times, FAULTS * FAULT_TURNS, sizeof(*times), compare);
-	say_figure("", times[FAULTS * FAULT_TURNS / 1000 * 999] * 1e6, "us", NULL);
+	say_figure("", times[FAULTS * FAULT_TURNS * 999L / 1000] * 1e6, "us", NULL);
 	say_figure(".median", times[FAULTS * FAULT_TURNS / 2] * 1e6, "us", NULL);
 	area_verify(&area);
 }
