@@ -12,12 +12,15 @@
 #define POLL 0.01
 #define PATIENCE 300.0	/* seconds without a full scan after which it hangs */
 
+static bool rests;	/* after each round, too: who looks late has lost nothing */
+
 /*
  * A batch cannot be interrupted, and of pages that are skipped some KSMs take
  * sixteen for one: a batch shall be a small part of a round even so.
  */
 void pace_full(unsigned long pages, bool smart)
 {
+	rests = false;
 	knob_set("run", 0);
 	knob_set("sleep_millisecs", 0);
 	knob_set("smart_scan", smart);
@@ -31,6 +34,7 @@ void pace_full(unsigned long pages, bool smart)
 void pace_steps(unsigned long pages, bool smart)
 {
 	pace_full(pages, smart);
+	rests = true;
 	knob_set("sleep_millisecs", 20);
 	knob_set("pages_to_scan", pages / 16 > 100 ? pages / 16 : 100);
 }
@@ -69,9 +73,10 @@ static unsigned long await_scans(unsigned long goal, double expected)
 {
 	double start = seconds_now(), end = start + expected;
 	double step = expected ? expected / 200 : POLL / 10;
+	double least = rests ? POLL / 5 : POLL / 50;
 	unsigned long now;
 
-	step = step < POLL / 50 ? POLL / 50 : step > POLL ? POLL : step;
+	step = step < least ? least : step > POLL ? POLL : step;
 	while ((now = knob_get("full_scans")) < goal) {
 		double left = end - seconds_now();
 
