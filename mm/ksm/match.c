@@ -219,7 +219,7 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 	bool held = false;
 	int err;
 
-	while ((found = ksm_stable_search(hash, offer->page, &node, &keep)) ==
+	while ((found = ksm_stable_search(hash, offer->page, offer->ahead, &node, &keep)) ==
 	       KSM_FOUND_STALE) {
 		/* Others wait for the locks. Next time it goes on where it was. */
 		if (!most--)

@@ -180,21 +180,49 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 /* ------------------------------------------------------------------------ */
 /* Content.                                                                 */
 
+/*
+ * So much is read at once of a page, and so much is asked for of the one after it:
+ * a CPU waits for few lines at a time, and has something to do meanwhile.
+ */
+#define STEP	512
+
+static void fetch(struct ksm_ahead *ahead, unsigned long most)
+{
+	const void *end = min(ahead->line + most, ahead->end);
+
+	for (; ahead->line < end; ahead->line += L1_CACHE_BYTES)
+		prefetch(ahead->line);
+}
+
 /**
- * ksm_page_prefetch() - a page is going to be read soon
+ * ksm_page_plan() - a page is going to be looked at soon
+ * @ahead: filled in
  * @page: the page
  *
- * Context: Any context. The caller keeps @page from being freed.
+ * Context: Any context. The caller keeps @page from being freed as long as that is
+ *	    of use: it is a wish, and nothing happens if the page goes.
  */
-void ksm_page_prefetch(const struct page *page)
+void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page)
 {
-	const void *content, *end;
+	ahead->line = PageHighMem(page) ? NULL : page_address(page);
+	ahead->end = ahead->line ? ahead->line + PAGE_SIZE : NULL;
+}
 
-	if (PageHighMem(page))
-		return;
-	content = page_address(page);
-	for (end = content + PAGE_SIZE; content != end; content += L1_CACHE_BYTES)
-		prefetch(content);
+/**
+ * ksm_page_fetch() - ask for what is left of a page at once
+ * @ahead: what was planned, or nothing
+ *
+ * Context: Any context.
+ */
+void ksm_page_fetch(struct ksm_ahead *ahead)
+{
+	fetch(ahead, PAGE_SIZE);
+}
+
+/* What is kept of a hash. */
+static u64 shorten(u64 hash)
+{
+	return hash & hash_mask & GENMASK_ULL(KSM_HASH_BITS - 1, 0);
 }
 
 /**
@@ -213,7 +241,33 @@ u64 ksm_page_hash(struct page *page)
 	u64 hash = xxh64(content, PAGE_SIZE, hash_seed);
 
 	kunmap_local(content);
-	return hash & hash_mask & GENMASK_ULL(KSM_HASH_BITS - 1, 0);
+	return shorten(hash);
+}
+
+/**
+ * ksm_page_hash_ahead() - hash what a page holds, and fetch another meanwhile
+ * @page: the page; the caller keeps it from being freed
+ * @ahead: the other; NULL for none
+ *
+ * Context: Any context that may touch the page.
+ * Return: The same as ksm_page_hash().
+ */
+u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead)
+{
+	struct xxh64_state state;
+	unsigned int at;
+	void *content;
+
+	if (!ahead)
+		return ksm_page_hash(page);
+	content = kmap_local_page(page);
+	xxh64_reset(&state, hash_seed);
+	for (at = 0; at < PAGE_SIZE; at += STEP) {
+		fetch(ahead, STEP);
+		xxh64_update(&state, content + at, STEP);
+	}
+	kunmap_local(content);
+	return shorten(xxh64_digest(&state));
 }
 
 /**
@@ -241,4 +295,36 @@ u64 ksm_page_zero_hash(void)
 int ksm_page_compare(struct page *a, struct page *b)
 {
 	return memcmp_pages(a, b);
+}
+
+/**
+ * ksm_page_compare_ahead() - compare two pages, and fetch another meanwhile
+ * @a: a page
+ * @b: another
+ * @ahead: the other; NULL for none
+ *
+ * Context: Any context that may touch the pages.
+ * Return: As ksm_page_compare(), of the bytes that it read: a program may have
+ *	   written others since.
+ */
+int ksm_page_compare_ahead(struct page *a, struct page *b, struct ksm_ahead *ahead)
+{
+	void *of_a, *of_b;
+	unsigned int at;
+	int order = 0;
+
+	if (!ahead)
+		return ksm_page_compare(a, b);
+	of_a = kmap_local_page(a);
+	of_b = kmap_local_page(b);
+	for (at = 0; at < PAGE_SIZE && !order; at += STEP) {
+		fetch(ahead, STEP);
+		order = memcmp(of_a + at, of_b + at, STEP);
+	}
+	kunmap_local(of_b);
+	kunmap_local(of_a);
+	/* More than the bytes is asked for where there is more. */
+	if (!order && IS_ENABLED(CONFIG_ARM64_MTE))
+		order = ksm_page_compare(a, b);
+	return order;
 }

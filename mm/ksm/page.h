@@ -4,6 +4,8 @@
 
 #include <linux/mm.h>
 
+struct ksm_ahead;
+
 /* What is found at the address of a page. */
 enum ksm_page_place {
 	KSM_PAGE_HERE,		/* it is mapped there */
@@ -18,9 +20,12 @@ struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
 pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp);
 enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 				  unsigned long pfn);
-void ksm_page_prefetch(const struct page *page);
+void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page);
+void ksm_page_fetch(struct ksm_ahead *ahead);
 u64 ksm_page_hash(struct page *page);
+u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead);
 u64 ksm_page_zero_hash(void);
 int ksm_page_compare(struct page *a, struct page *b);
+int ksm_page_compare_ahead(struct page *a, struct page *b, struct ksm_ahead *ahead);
 
 #endif /* _MM_KSM_PAGE_H */

@@ -70,7 +70,7 @@ static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
 	flush_anon_page(offer->vma, offer->page, offer->addr);
 	flush_dcache_page(offer->page);
 	WRITE_ONCE(ksm_counts.scanned, ksm_counts.scanned + 1);
-	return ksm_record_renew(entry, ksm_page_hash(offer->page),
+	return ksm_record_renew(entry, ksm_page_hash_ahead(offer->page, offer->ahead),
 				page_to_pfn(offer->page));
 }
 
@@ -196,7 +196,8 @@ static enum ksm_match meet_page(struct ksm_offer *offer, const struct ksm_glance
 /* A run.                                                                   */
 
 /* See to one page of the run. */
-static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_budget *budget)
+static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahead *ahead,
+		      struct ksm_budget *budget)
 {
 	struct ksm_glance_page *found = &run->pages[i];
 	struct ksm_offer offer = {
@@ -204,6 +205,7 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_bud
 		.vma	= run->vma,
 		.addr	= found->addr,
 		.page	= found->page,
+		.ahead	= ahead,
 	};
 
 	if (folio_test_ksm(page_folio(offer.page))) {
@@ -264,6 +266,8 @@ static void forget_stale(struct ksm_glance_run *run, struct ksm_budget *budget)
 /* Returns false when the budget is used up. */
 static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 {
+	const struct ksm_glance_page *next = run->pages + 1;
+	struct ksm_ahead ahead = { };
 	unsigned int i;
 
 	WRITE_ONCE(ksm_counts.unchanged, ksm_counts.unchanged + run->unchanged);
@@ -272,12 +276,13 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 			   ksm_counts.skipped + run->unchanged + run->skipped);
 	ksm_policy_spend(budget, run->steps + run->passed);
 	forget_stale(run, budget);
-	for (i = 0; i < run->nr; i++) {
-		if (i + 1 < run->nr && run->pages[i + 1].read)
-			ksm_page_prefetch(run->pages[i + 1].page);
-		scan_page(run, i, budget);
+	for (i = 0; i < run->nr; i++, next++) {
+		ksm_page_fetch(&ahead);
+		if (i + 1 < run->nr && (next->read || next->passes))
+			ksm_page_plan(&ahead, next->page);
+		scan_page(run, i, &ahead, budget);
 		if (i + 1 < run->nr && (!budget->left || must_yield(run->km)))
-			ksm_walk_cut(run, i + 1, run->pages[i + 1].addr);
+			ksm_walk_cut(run, i + 1, next->addr);
 		ksm_walk_pass_on(run, i);
 	}
 	run->km->next = run->end;

@@ -4,7 +4,7 @@
 
 #include "types.h"
 
-enum ksm_found ksm_stable_search(u64 hash, struct page *page,
+enum ksm_found ksm_stable_search(u64 hash, struct page *page, struct ksm_ahead *ahead,
 				 struct ksm_node **nodep, struct folio **foliop);
 int ksm_stable_insert(struct ksm_node *node, struct folio *folio);
 void ksm_stable_remove(struct ksm_node *node);

@@ -224,12 +224,23 @@ struct ksm_chain {
 };
 
 /**
+ * struct ksm_ahead - a page that is looked at soon, on its way into the cache
+ * @line: the first of its lines that was not asked for yet
+ * @end: behind the last; @line if there is nothing to ask for
+ */
+struct ksm_ahead {
+	const void		*line;
+	const void		*end;
+};
+
+/**
  * struct ksm_offer - one page offered for merging
  * @owner: the mm it belongs to, its mmap lock held for read
  * @vma: the VMA it is mapped in
  * @addr: the address it is mapped at
  * @page: the page; the caller holds one reference on its folio
  * @item: its item, in @owner's records
+ * @ahead: what to fetch while it is read; may be NULL
  * @failed: a merge of it has failed, so it may not be what it was
  */
 struct ksm_offer {
@@ -238,6 +249,7 @@ struct ksm_offer {
 	unsigned long		addr;
 	struct page		*page;
 	struct ksm_item		*item;
+	struct ksm_ahead	*ahead;
 	bool			failed;
 };
 

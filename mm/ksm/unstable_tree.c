@@ -109,7 +109,8 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			/* Shared by fork: nothing to gain, and no second candidate. */
 			if (twin->page == offer->page)
 				break;
-			order = ksm_page_compare(offer->page, twin->page);
+			order = ksm_page_compare_ahead(offer->page, twin->page,
+						       offer->ahead);
 			if (!order)
 				break;
 			ksm_unstable_release(offer, twin);
