@@ -325,6 +325,19 @@ static bool must_give_way(unsigned int i, spinlock_t *ptl)
 	return i && !(i % PATIENCE) && spin_is_contended(ptl);
 }
 
+/*
+ * See that no CPU can write by what it knew of the PTEs that were cleaned. As soon as
+ * the lock is dropped others may rely on that.
+ */
+static void flush_cleaned(struct ksm_glance_run *run, spinlock_t *ptl)
+{
+	lockdep_assert_held(ptl);
+
+	if (run->clean_to)
+		flush_tlb_range(run->vma, run->clean_from, run->clean_to);
+	run->clean_to = 0;
+}
+
 /**
  * ksm_glance_ptes() - look at a run of PTEs
  * @run: from @begin to @end, not more than KSM_RUN_PAGES and in one page table; what
@@ -332,7 +345,7 @@ static bool must_give_way(unsigned int i, spinlock_t *ptl)
  * @ptep: the first of them
  * @ptl: their lock
  *
- * Context: The caller holds the PTL of @ptep, the mmap lock for read, and
+ * Context: The caller holds @ptl, the mmap lock for read, and
  *	    ksm_pass_lock, and knows that the mm is not exiting.
  */
 void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
@@ -355,8 +368,7 @@ void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
 			break;
 	}
 	arch_leave_lazy_mmu_mode();
-	if (run->clean_to)
-		flush_tlb_range(run->vma, run->clean_from, run->clean_to);
+	flush_cleaned(run, ptl);
 	take_all(run);
 }
 

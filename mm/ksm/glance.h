@@ -60,7 +60,7 @@ enum ksm_glance {
  * @astir: those of which there is more to say than that they rest, counted from @begin
  * @stale: of how many of these what is recorded is to be forgotten
  * @clean_from: first address of those whose PTEs were cleaned
- * @clean_to: address behind the last of them, or 0
+ * @clean_to: address behind the last of them; 0 once TLBs are flushed
  * @nr: length of @pages
  * @pages: the pages
  * @at: what each of @astir looks like

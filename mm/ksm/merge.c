@@ -276,6 +276,8 @@ int ksm_merge_join(struct ksm_offer *offer, struct ksm_item *item,
 	folio_get(keep);
 	folio_add_anon_rmap_pte(keep, page, vma, offer->addr, RMAP_NONE);
 	fill_gap(offer, &gap, mk_pte(page, vma->vm_page_prot));
+	/* Held until here: a migration that is past its count of mappings missed this one. */
+	VM_WARN_ON_FOLIO(!folio_test_locked(keep), keep);
 	return 0;
 }
 

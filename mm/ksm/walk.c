@@ -58,6 +58,7 @@ static bool look(struct ksm_glance_run *run, pmd_t *pmd)
 	if (!ptep)
 		return false;
 	ksm_glance_ptes(run, ptep, ptl);
+	VM_WARN_ON_ONCE(run->clean_to);
 	pte_unmap_unlock(ptep, ptl);
 	return true;
 }
