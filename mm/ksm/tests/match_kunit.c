@@ -79,6 +79,40 @@ static void others_join_a_ksm_page(struct kunit *test)
 	expect_merged(test, mm, at, 4);
 }
 
+/* What a calm page is matched by is remembered, and it may have changed since. */
+static int match_as(struct mm_struct *mm, unsigned long addr, u64 hash)
+{
+	struct ksm_mm *km = ksm_test_lock(mm);
+	struct ksm_offer offer;
+	int match = -ENOENT;
+
+	if (km && ksm_test_offer(&offer, km, addr)) {
+		match = ksm_match_page(&offer, hash, true);
+		put_page(offer.page);
+	}
+	ksm_test_unlock(mm);
+	return match;
+}
+
+static void a_node_has_the_hash_of_its_page(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long at[] = { new_page(test, mm, 1), new_page(test, mm, 1),
+			       new_page(test, mm, 1) };
+	u64 hash = ksm_page_hash(&ksm_test_folio_at(mm, at[0])->page);
+	struct folio *folio;
+
+	/* They are equal, but not what is remembered of them. */
+	KUNIT_EXPECT_EQ(test, match_as(mm, at[0], hash ^ 1), KSM_MATCH_WAITING);
+	KUNIT_ASSERT_EQ(test, match_as(mm, at[1], hash ^ 1), KSM_MATCH_MERGED);
+	folio = ksm_test_folio_at(mm, at[0]);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_node_of(folio));
+	KUNIT_EXPECT_EQ(test, ksm_node_of(folio)->hash, hash);
+	/* By any other nobody would ever find it. */
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, at[2]), KSM_MATCH_MERGED);
+	expect_merged(test, mm, at, 3);
+}
+
 static void P3_a_page_that_others_join_is_dirty(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
@@ -328,6 +362,7 @@ static void P47_a_freed_page_is_not_in_the_way(struct kunit *test)
 static struct kunit_case match_cases[] = {
 	KUNIT_CASE(two_equal_pages_become_one),
 	KUNIT_CASE(others_join_a_ksm_page),
+	KUNIT_CASE(a_node_has_the_hash_of_its_page),
 	KUNIT_CASE(P3_a_page_that_others_join_is_dirty),
 	KUNIT_CASE(pages_of_two_mms_become_one),
 	KUNIT_CASE(P18_a_write_concerns_nobody_else),
