@@ -89,8 +89,8 @@
  *	bury, advisor		for; mms that are gone; how fast to scan
  * 4	match, forget, gather,	what to do with one page; what to drop, and when; to
  *	walk			map fewer copies of one content; the next pages
- * 3	stable_tree, unstable_tree, merge, rmap, profit, glance
- * 2	hold, node, chain, mms, record, unshare
+ * 3	stable_tree, unstable_tree, merge, rmap, profit, glance, unshare
+ * 2	hold, node, chain, mms, record, copy
  * 1	block, item, page, policy, sieve
  * 0	filter, state, vma, trace, types.h
  */

@@ -2,15 +2,18 @@
 /*
  * Breaking copy-on-write over a range: every KSM page becomes a private one.
  *
- * Page tables are walked, not addresses, so that a hole costs nothing. The
- * fault is an unshare fault and not a write: nothing is written, so a
+ * Page tables are walked, not addresses, so that a hole costs nothing. Pages that
+ * lie side by side are copied together. What is more than plain, a zero page, one
+ * that migrates or cannot be read, is left to a fault.
+ *
+ * That is an unshare fault and not a write: nothing is written, so a
  * userfaultfd must not hear of it, a read-only mapping is no obstacle, and
  * the soft-dirty and uffd-wp bits stay what they are.
  *
  * Does not know items or nodes: what is known of the range is for the caller
  * to forget afterwards.
  *
- * Floor 2: knows nobody.
+ * Floor 3: knows how a run is copied.
  */
 #include <linux/ksm.h>
 #include <linux/mm.h>
@@ -20,6 +23,7 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
+#include "copy.h"
 #include "unshare.h"
 
 static bool maps_ksm(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
@@ -41,46 +45,103 @@ static bool maps_ksm(struct vm_area_struct *vma, unsigned long addr, pte_t pte)
 	       folio_test_ksm(pfn_swap_entry_folio(entry));
 }
 
-/* A walk that looks for the next KSM page. */
-struct search {
+/* What an exit waits to unmap, or has been reaped, needs no copies. */
+static bool is_over(struct mm_struct *mm)
+{
+	return !atomic_read(&mm->mm_users) || test_bit(MMF_UNSTABLE, &mm->flags);
+}
+
+/* A walk that makes KSM pages private, up to one that only a fault can. */
+struct walk {
 	unsigned long	addr;		/* where it has come to */
-	bool		found;		/* there is one */
+	bool		stuck;		/* at a KSM page */
 	bool		gives_way;	/* it ends when somebody waits for the mmap lock */
 };
 
-static int find_in_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
-		       struct mm_walk *walk)
+/* Is there something that the caller should see to first? */
+static bool is_called(const struct walk *walk, struct mm_struct *mm)
 {
-	struct search *search = walk->private;
+	return signal_pending(current) || is_over(mm) ||
+	       (walk->gives_way && mmap_lock_is_contended(mm));
+}
+
+/* Find the next KSM page from @walk's address on, and a run of copies to make. */
+static bool find_run(struct walk *walk, struct ksm_copies *run, unsigned long end)
+{
+	struct vm_area_struct *vma = run->vma;
+	unsigned long addr = walk->addr;
 	pte_t *first, *ptep;
 	spinlock_t *ptl;	/* of the page table */
 
+	walk->addr = end;
 	/* No table of PTEs: a huge page, or nothing. Neither holds KSM pages. */
-	first = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
-	for (ptep = first; first && addr != end; ptep++, addr += PAGE_SIZE) {
-		search->found = maps_ksm(walk->vma, addr, ptep_get(ptep));
-		if (search->found)
+	first = pte_offset_map_lock(vma->vm_mm, run->pmd, addr, &ptl);
+	if (!first)
+		return false;
+	for (ptep = first; addr != end; ptep++, addr += PAGE_SIZE) {
+		if (maps_ksm(vma, addr, ptep_get(ptep)))
 			break;
 	}
-	if (first)
-		pte_unmap_unlock(first, ptl);
-	else
-		addr = end;
-	search->addr = addr;
-	cond_resched();
-	return search->found ||
-	       (search->gives_way && mmap_lock_is_contended(walk->mm));
+	walk->addr = addr;
+	run->addr = addr;
+	for (run->nr = 0; addr != end; ptep++, addr += PAGE_SIZE) {
+		if (!ksm_copy_add(run, ptep_get(ptep)))
+			break;
+	}
+	pte_unmap_unlock(first, ptl);
+	return walk->addr != end;
 }
 
-static const struct mm_walk_ops find_read_locked = {
-	.pmd_entry	= find_in_pmd,
+static int unshare_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
+		       struct mm_walk *mm_walk)
+{
+	struct ksm_copies run = { .vma = mm_walk->vma, .pmd = pmd };
+	struct walk *walk = mm_walk->private;
+	int copied;
+
+	for (walk->addr = addr; find_run(walk, &run, end);) {
+		copied = run.nr ? ksm_copy_replace(&run) : 0;
+		if (copied == -ENOMEM)
+			return copied;
+		/* Otherwise look again. Ends: somebody else has changed the PTE. */
+		if (copied > 0)
+			walk->addr += copied * PAGE_SIZE;
+		walk->stuck = !copied;
+		if (walk->stuck || is_called(walk, mm_walk->mm))
+			return 1;
+		cond_resched();
+	}
+	cond_resched();
+	return walk->gives_way && mmap_lock_is_contended(mm_walk->mm);
+}
+
+static const struct mm_walk_ops walk_read_locked = {
+	.pmd_entry	= unshare_pmd,
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
-static const struct mm_walk_ops find_write_locked = {
-	.pmd_entry	= find_in_pmd,
+static const struct mm_walk_ops walk_write_locked = {
+	.pmd_entry	= unshare_pmd,
 	.walk_lock	= PGWALK_WRLOCK,
 };
+
+/*
+ * Let a fault see to the page at @addr. It may back out without a copy, so the
+ * address is to be looked at again. Ends: it backs out when somebody else changed
+ * the PTE, or after it waited for a migration. An error means that the page cannot
+ * be read, and will not get better: then @addr is behind it.
+ */
+static int fault(struct vm_area_struct *vma, unsigned long *addr)
+{
+	vm_fault_t fault = handle_mm_fault(vma, *addr,
+					   FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+
+	if (fault & VM_FAULT_OOM)
+		return -ENOMEM;
+	if (fault & VM_FAULT_ERROR)
+		*addr += PAGE_SIZE;
+	return 0;
+}
 
 /**
  * ksm_unshare_range() - give a range private copies of its KSM pages
@@ -103,45 +164,31 @@ static const struct mm_walk_ops find_write_locked = {
 int ksm_unshare_range(struct vm_area_struct *vma, unsigned long *start,
 		      unsigned long end, bool write_locked)
 {
-	const struct mm_walk_ops *ops = write_locked ? &find_write_locked :
-						       &find_read_locked;
-	struct search search = { .gives_way = !write_locked };
+	const struct mm_walk_ops *ops = write_locked ? &walk_write_locked :
+						       &walk_read_locked;
+	struct walk walk = { .gives_way = !write_locked };
 	struct mm_struct *mm = vma->vm_mm;
-	vm_fault_t fault;
 	int ended;
 
 	mmap_assert_locked(mm);
 
-	while (*start < end) {
-		/* What an exit waits to unmap, or has been reaped, needs no copies. */
-		if (!atomic_read(&mm->mm_users) || test_bit(MMF_UNSTABLE, &mm->flags))
-			break;
+	while (*start < end && !is_over(mm)) {
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 
-		search.found = false;
-		ended = walk_page_range_vma(vma, *start, end, ops, &search);
+		walk.stuck = false;
+		ended = walk_page_range_vma(vma, *start, end, ops, &walk);
 		if (ended < 0)
 			return ended;
 		if (!ended)
 			break;
-		*start = search.addr;
-		if (!search.found)
-			return 0;
-
-		fault = handle_mm_fault(vma, search.addr,
-					FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
-		if (fault & VM_FAULT_OOM)
-			return -ENOMEM;
-		/*
-		 * A fault may back out without a copy, so look at the address
-		 * again. Ends: it backs out when somebody else changed the
-		 * PTE, or after it waited for a migration. An error means that
-		 * the page cannot be read, and will not get better.
-		 */
-		if (fault & VM_FAULT_ERROR)
-			*start += PAGE_SIZE;
-		if (search.gives_way && mmap_lock_is_contended(mm))
+		*start = walk.addr;
+		if (walk.stuck) {
+			ended = fault(vma, start);
+			if (ended)
+				return ended;
+		}
+		if (walk.gives_way && mmap_lock_is_contended(mm))
 			return 0;
 	}
 	*start = end;
