@@ -4,9 +4,10 @@
  * done with.
  *
  * They are walked by range, so that a hole costs nothing, a run of neighbouring
- * PTEs under one hold of the PTL; see glance.c for what is made of them. A walk ends
- * at a run in which there is something to do, and before a hole of which something
- * is recorded: a hole gets no visit, and whatever was there is not there any more.
+ * PTEs under one hold of the PTL; see glance.c for what is made of them. PTEs that
+ * are empty, many in a row, are as good as a hole. A walk ends at a run in which there
+ * is something to do, and behind a hole of which something is recorded: a hole gets
+ * no visit, and whatever was there is not there any more.
  *
  * Found pages are referenced, with one reference for neighbours of a folio: as many
  * as pages would keep a huge page from ever being split.
@@ -21,6 +22,9 @@
 #include "state.h"
 #include "vma.h"
 #include "walk.h"
+
+/* So many empty PTEs in a row are passed over like a hole; fewer are looked at. */
+#define EMPTY_MIN	16
 
 /* Somebody else needs the thread, the lock, or the mm. */
 static bool must_pause(const struct ksm_glance_run *run)
@@ -39,46 +43,97 @@ static bool before_hole(struct ksm_glance_run *run, unsigned long addr)
 	       ksm_record_find(run->km, &index, (addr - 1) >> PAGE_SHIFT);
 }
 
-/* Look at the run from @begin to @end. False where there is no page table. */
-static bool look(struct ksm_glance_run *run, pmd_t *pmd)
+/* How many PTEs are empty from the first on; 0 for a few. */
+static unsigned long empty_at_head(pte_t *ptes, unsigned long nr)
 {
+	unsigned long empty = 0;
+
+	while (empty < nr && pte_none(ptep_get(ptes + empty)))
+		empty++;
+	return empty < EMPTY_MIN ? 0 : empty;
+}
+
+/* The same from the last on. */
+static unsigned long empty_at_tail(pte_t *ptes, unsigned long nr)
+{
+	unsigned long empty = 0;
+
+	while (empty < nr && pte_none(ptep_get(ptes + nr - 1 - empty)))
+		empty++;
+	return empty < EMPTY_MIN ? 0 : empty;
+}
+
+enum look {
+	LOOK_EMPTY,	/* there is nothing up to the end */
+	LOOK_RECORDED,	/* there is something, but what is recorded before it goes first */
+	LOOK_DONE,	/* at a run */
+};
+
+/* Begin a run at @at; it ends where all are aligned to, or before. */
+static bool begin_run(struct ksm_glance_run *run, unsigned long at, unsigned long end)
+{
+	unsigned long size = KSM_RUN_PAGES * PAGE_SIZE;
+
+	if (before_hole(run, at))
+		return false;
+	run->begin = at;
+	run->end = min(end, ALIGN_DOWN(at, size) + size);
+	return true;
+}
+
+/* Look at the run that begins at @at, or behind PTEs that are empty like a hole. */
+static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long at,
+		      unsigned long end)
+{
+	enum look what = LOOK_EMPTY;
+	unsigned long skip;
 	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep;
 
 	ptl = pmd_trans_huge_lock(pmd, run->vma);
 	if (ptl) {
-		if (pmd_present(*pmd))
+		what = begin_run(run, at, end) ? LOOK_DONE : LOOK_RECORDED;
+		if (what == LOOK_DONE && pmd_present(*pmd))
 			ksm_glance_huge(run, pmd);
-		else
+		else if (what == LOOK_DONE)
 			ksm_glance_nothing(run);
 		spin_unlock(ptl);
-		return true;
+		return what;
 	}
-	ptep = pte_offset_map_lock(ksm_mm_of(run->km), pmd, run->begin, &ptl);
+	ptep = pte_offset_map_lock(ksm_mm_of(run->km), pmd, at, &ptl);
 	if (!ptep)
-		return false;
-	ksm_glance_ptes(run, ptep, ptl);
-	VM_WARN_ON_ONCE(run->clean_to);
+		return LOOK_EMPTY;
+	skip = empty_at_head(ptep, (end - at) >> PAGE_SHIFT);
+	at += skip << PAGE_SHIFT;
+	if (at != end)
+		what = begin_run(run, at, end) ? LOOK_DONE : LOOK_RECORDED;
+	if (what == LOOK_DONE) {
+		ptep += skip;
+		run->end -= empty_at_tail(ptep, (run->end - at) >> PAGE_SHIFT) << PAGE_SHIFT;
+		ksm_glance_ptes(run, ptep, ptl);
+		VM_WARN_ON_ONCE(run->clean_to);
+	}
 	pte_unmap_unlock(ptep, ptl);
-	return true;
+	return what;
 }
 
 static int walk_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 		    struct mm_walk *walk)
 {
 	struct ksm_glance_run *run = walk->private;
+	unsigned long at;
 
 	run->vma = walk->vma;
-	if (before_hole(run, addr))
-		return 1;
-	for (run->begin = addr; run->begin != end;) {
-		run->end = min(end, ALIGN_DOWN(run->begin, KSM_RUN_PAGES * PAGE_SIZE) +
-				    KSM_RUN_PAGES * PAGE_SIZE);
+	for (at = addr; at != end; at = run->end) {
 		run->steps++;
-		if (!look(run, pmd)) {
-			/* Nothing up to the end: a hole. */
+		switch (look(run, pmd, at, end)) {
+		case LOOK_EMPTY:
 			run->end = end;
-			return 0;
+			continue;
+		case LOOK_RECORDED:
+			return 1;
+		case LOOK_DONE:
+			break;
 		}
 		if (run->nr || run->stale)
 			return 1;
@@ -97,8 +152,8 @@ static const struct mm_walk_ops walk_ops = {
 /**
  * ksm_walk_next() - walk up to the next run in which there is something to do
  * @run: what to go by; what was found is filled in. Without a page, and with nothing
- *	 stale, what is recorded from @begin to @end is to be forgotten; that is
- *	 nothing where the walk gave way. With ULONG_MAX for @end the mm ends
+ *	 stale, what is recorded from @begin to @end is to be forgotten, for nothing
+ *	 is mapped there. With ULONG_MAX for @end the mm ends
  * @addr: where to begin
  *
  * Context: Process context. The caller holds ksm_pass_lock and the mm's mmap lock for

@@ -327,6 +327,44 @@ static void who_waits_for_the_PTL_is_let_in(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES + 64);
 }
 
+/* ------------------------------------------------------------------------ */
+/* Empty PTEs.                                                              */
+
+#define ROOM	200
+
+static void empty_ptes_are_passed_over_like_a_hole(struct kunit *test)
+{
+	/* What is mapped above is too far for the same run. */
+	unsigned long addr = ksm_test_map(test, at.mm, 4 * KSM_RUN_PAGES);
+	unsigned long page = addr + KSM_RUN_PAGES * PAGE_SIZE;
+
+	ksm_test_write(test, at.mm, page, 1);
+	KUNIT_EXPECT_EQ(test, walk(addr), 1);
+	KUNIT_EXPECT_EQ(test, at.run.begin, page);
+	KUNIT_EXPECT_LE(test, at.run.end, page + 16 * PAGE_SIZE);
+	/* Where they are few, those beside them are found as well. */
+	ksm_test_write(test, at.mm, page - PAGE_SIZE, 2);
+	ksm_test_write(test, at.mm, page + 2 * PAGE_SIZE, 3);
+	KUNIT_EXPECT_EQ(test, walk_all(addr), 3 + PAGES);
+}
+
+static void what_is_recorded_of_empty_ptes_is_forgotten(struct kunit *test)
+{
+	unsigned long addr = ksm_test_map(test, at.mm, ROOM), i;
+
+	for (i = 20; i < ROOM; i += 70)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, 100 + i);
+	ksm_test_scan_round();
+	KUNIT_ASSERT_EQ(test, at.mm->ksm_rmap_items, PAGES + 3);
+	do_madvise(at.mm, addr + 20 * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES + 2);
+	/* The last of all: behind it is nothing but a VMA's end. */
+	do_madvise(at.mm, addr + 90 * PAGE_SIZE, (ROOM - 90) * PAGE_SIZE, MADV_DONTNEED);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES);
+}
+
 static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(every_page_is_found_once),
 	KUNIT_CASE(a_run_is_not_longer_than_its_ptes),
@@ -338,6 +376,8 @@ static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(P8_a_special_pte_is_passed_over),
 	KUNIT_CASE(P8_the_zero_page_is_passed_over),
 	KUNIT_CASE(neighbours_of_a_huge_page_share_a_reference),
+	KUNIT_CASE(empty_ptes_are_passed_over_like_a_hole),
+	KUNIT_CASE(what_is_recorded_of_empty_ptes_is_forgotten),
 	{ }
 };
 
