@@ -59,7 +59,7 @@
  *			  trylock; for write in madvise, prctl, fork. Records
  *			  belong to who holds it for write, or for read with
  *			  ksm_pass_lock. Nobody takes ksm_pass_lock under it
- * mmu notifier bracket	  merge.c
+ * mmu notifier bracket	  merge.c, copy.c
  * folio lock		  the page that is replaced first; a second one, and all
  *			  in a batch, by trylock. A page's items and anchors
  *			  change only under its lock
@@ -91,7 +91,7 @@
  *	walk			map fewer copies of one content; the next pages
  * 3	stable_tree, unstable_tree, merge, rmap, profit, glance, unshare
  * 2	hold, node, chain, mms, record, copy
- * 1	block, item, page, policy, sieve
+ * 1	block, clean, item, page, policy, sieve
  * 0	filter, state, vma, trace, types.h
  */
 #include <linux/export.h>

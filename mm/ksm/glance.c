@@ -8,14 +8,11 @@
  * is listed in Documentation/mm/ksm.rst, and bounded by reading each page now and
  * then.
  *
- * A PTE that is cleaned gives what it knew to the folio, and its TLB entries are
- * flushed, before the PTL is dropped: reclaim takes a clean PTE to mean that no CPU
- * can write to the page without setting it dirty.
- *
  * Everything here happens under the PTL: nothing sleeps or allocates. Records are
  * changed where they stand.
  *
- * Floor 3: knows records, chains, pages, the sieve, and when a page is to be read.
+ * Floor 3: knows records, chains, pages, the sieve, cleaning, and when a page is to be
+ * read.
  */
 #include <linux/bitmap.h>
 #include <linux/hugetlb.h>
@@ -23,6 +20,7 @@
 #include <linux/pgtable.h>
 
 #include "chain.h"
+#include "clean.h"
 #include "glance.h"
 #include "page.h"
 #include "policy.h"
@@ -228,17 +226,6 @@ static bool shall_clean(const struct ksm_glance_run *run, const struct mapping *
 /* ------------------------------------------------------------------------ */
 /* PTEs.                                                                    */
 
-static void clean_pte(struct ksm_glance_run *run, pte_t *ptep, unsigned long addr,
-		      struct page *page)
-{
-	struct mm_struct *mm = run->vma->vm_mm;
-	pte_t old = ptep_get_and_clear(mm, addr, ptep);
-
-	if (pte_dirty(old))
-		folio_mark_dirty(page_folio(page));
-	set_pte_at(mm, addr, ptep, pte_mkclean(old));
-}
-
 /* A page that is old and was calm: is it not its turn? */
 static bool is_skipped(const struct ksm_glance_run *run, unsigned int i, void *entry, pte_t pte)
 {
@@ -305,10 +292,8 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 		return true;
 	run->at[i].clean = run->reread && !found.dirty;
 	if (shall_clean(run, &found, &record)) {
-		clean_pte(run, ptep, addr, page);
+		ksm_clean_pte(&run->cleaned, run->vma, addr, ptep, page);
 		run->at[i].clean = true;
-		run->clean_from = min(run->clean_from, addr);
-		run->clean_to = addr + PAGE_SIZE;
 		/* Should it not come to be read now, it must be next time. */
 		if (record.trusted)
 			ksm_record_distrust(run->km, found.index, found.index);
@@ -323,19 +308,6 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 static bool must_give_way(unsigned int i, spinlock_t *ptl)
 {
 	return i && !(i % PATIENCE) && spin_is_contended(ptl);
-}
-
-/*
- * See that no CPU can write by what it knew of the PTEs that were cleaned. As soon as
- * the lock is dropped others may rely on that.
- */
-static void flush_cleaned(struct ksm_glance_run *run, spinlock_t *ptl)
-{
-	lockdep_assert_held(ptl);
-
-	if (run->clean_to)
-		flush_tlb_range(run->vma, run->clean_from, run->clean_to);
-	run->clean_to = 0;
 }
 
 /**
@@ -356,8 +328,7 @@ void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	begin_glance(run);
-	run->clean_from = run->end;
-	run->clean_to = 0;
+	run->cleaned.to = 0;
 	arch_enter_lazy_mmu_mode();
 	for (i = 0; i < nr; i++) {
 		if (must_give_way(i, ptl)) {
@@ -368,7 +339,7 @@ void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
 			break;
 	}
 	arch_leave_lazy_mmu_mode();
-	flush_cleaned(run, ptl);
+	ksm_clean_flush(&run->cleaned, run->vma, ptl);
 	take_all(run);
 }
 
@@ -400,12 +371,8 @@ static void clean_pmd(struct ksm_glance_run *run, pmd_t *pmd)
 {
 	unsigned long haddr = run->begin & HPAGE_PMD_MASK;
 	unsigned long first = haddr >> PAGE_SHIFT;
-	pmd_t old;
 
-	old = pmdp_invalidate(run->vma, haddr, pmd);
-	if (pmd_dirty(old))
-		folio_mark_dirty(pmd_folio(old));
-	set_pmd_at(run->vma->vm_mm, haddr, pmd, pmd_mkclean(old));
+	ksm_clean_pmd(run->vma, haddr, pmd);
 	ksm_record_distrust(run->km, first, first + HPAGE_PMD_NR - 1);
 }
 

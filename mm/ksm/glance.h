@@ -2,6 +2,7 @@
 #ifndef _MM_KSM_GLANCE_H
 #define _MM_KSM_GLANCE_H
 
+#include "clean.h"
 #include "types.h"
 
 /*
@@ -59,8 +60,7 @@ enum ksm_glance {
  * @due: its pages are to be read, whatever their PTEs say
  * @astir: those of which there is more to say than that they rest, counted from @begin
  * @stale: of how many of these what is recorded is to be forgotten
- * @clean_from: first address of those whose PTEs were cleaned
- * @clean_to: address behind the last of them; 0 once TLBs are flushed
+ * @cleaned: those whose PTEs were cleaned, until TLBs are flushed
  * @nr: length of @pages
  * @pages: the pages
  * @at: what each of @astir looks like
@@ -85,8 +85,7 @@ struct ksm_glance_run {
 	bool			due;
 	DECLARE_BITMAP(astir, KSM_RUN_PAGES);
 	unsigned int		stale;
-	unsigned long		clean_from;
-	unsigned long		clean_to;
+	struct ksm_cleaned	cleaned;
 	unsigned int		nr;
 	struct ksm_glance_page	pages[KSM_RUN_PAGES];
 	struct {

@@ -13,8 +13,7 @@
  * page that migrates to another is found by no search until the sweep has put its
  * node to where it belongs now.
  *
- * Where a content has several KSM pages, one of their nodes is in the tree, and
- * leads to the others: see chain.c.
+ * Of several KSM pages of one content, one leads to the others: see chain.c.
  *
  * Owns the roots and their lock. A caller says a hash and a page and gets a node:
  * that there are many small trees is nobody else's business.

@@ -111,7 +111,7 @@ static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long at,
 		ptep += skip;
 		run->end -= empty_at_tail(ptep, (run->end - at) >> PAGE_SHIFT) << PAGE_SHIFT;
 		ksm_glance_ptes(run, ptep, ptl);
-		VM_WARN_ON_ONCE(run->clean_to);
+		VM_WARN_ON_ONCE(run->cleaned.to);
 	}
 	pte_unmap_unlock(ptep, ptl);
 	return what;
