@@ -268,13 +268,14 @@ static void verify_in_a_child(char *mem, u64 seed)
 	ksm_check_eq(status, 0);
 }
 
-/* Write, swap out, fork and read, until told to stop. */
+/* When all are ready: write, swap out (others, too), fork and read, until told to stop. */
 static void use(struct ksm_kid *parent, void *arg)
 {
 	struct user *user = arg;
 	char *mem = user->mem;
 	u64 round = 40;
 
+	ksm_kid_recv(parent);
 	do {
 		ksm_fill_equal(mem, PAGES, ++round % 2);
 		ksm_mergeable(mem, PAGES);
@@ -316,6 +317,8 @@ static void P56_memory_goes_offline_under_load(void)
 		ksm_kid_start(&users[i].kid, use, &users[i]);
 		ksm_unmap(users[i].mem, PAGES);
 	}
+	for (i = 0; i < USERS; i++)
+		ksm_kid_send(&users[i].kid, 0);
 	for (i = 0; i < ROUNDS; i++) {
 		ksm_await(count_of_all(users) && ksm_knob_get("pages_shared"), 60,
 			  "%zu pages in the block, pages_shared %ld", count_of_all(users),
