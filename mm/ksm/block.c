@@ -247,7 +247,22 @@ void ksm_block_init(struct ksm_mm *km)
  */
 bool ksm_block_none(struct ksm_mm *km)
 {
-	return xa_empty(&km->records);
+	unsigned long nr = 0;
+
+	/* An addition that failed may have left nodes of the xarray without a block. */
+	return !xa_find(&km->records, &nr, ULONG_MAX, XA_PRESENT);
+}
+
+/**
+ * ksm_block_end() - end what ksm_block_init() began
+ * @km: the mm; it has no block any more
+ *
+ * Context: Any context. Nobody else knows @km any more.
+ */
+void ksm_block_end(struct ksm_mm *km)
+{
+	WARN_ON_ONCE(!ksm_block_none(km));
+	xa_destroy(&km->records);
 }
 
 /**

@@ -8,6 +8,7 @@
 #define KSM_BLOCK_PAGES		64
 
 void ksm_block_init(struct ksm_mm *km);
+void ksm_block_end(struct ksm_mm *km);
 bool ksm_block_none(struct ksm_mm *km);
 void **ksm_block_slots(struct ksm_mm *km, unsigned long index, u64 *which);
 int ksm_block_add(struct ksm_mm *km, unsigned long index, void *entry);

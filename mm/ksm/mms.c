@@ -129,7 +129,7 @@ int ksm_mms_enter(struct mm_struct *mm)
 /* End a registration that is on no list any more. */
 static void free_mm(struct ksm_mm *km)
 {
-	WARN_ON_ONCE(!ksm_block_none(km));
+	ksm_block_end(km);
 	mmdrop(ksm_mm_of(km));
 	mm_slot_free(mm_cache, km);
 	atomic_long_dec(&ksm_counts.mms);

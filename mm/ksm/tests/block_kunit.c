@@ -353,6 +353,17 @@ static void without_memory_nothing_is_trimmed(struct kunit *test)
 	expect_bytes(test, km, SPAN * WORD);
 }
 
+/* As an addition leaves them that fails half way. */
+static void nodes_without_a_block_are_nothing(struct kunit *test)
+{
+	struct ksm_mm *km = make_km(test);
+
+	KUNIT_ASSERT_EQ(test, xa_reserve(&km->records, SPAN * SPAN, GFP_KERNEL), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_block_none(km));
+	ksm_block_end(km);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&km->records));
+}
+
 static struct kunit_case block_cases[] = {
 	KUNIT_CASE(entries_come_and_go_in_any_order),
 	KUNIT_CASE(a_few_entries_come_and_go),
@@ -365,6 +376,7 @@ static struct kunit_case block_cases[] = {
 	KUNIT_CASE(a_block_that_is_nearly_empty_is_trimmed),
 	KUNIT_CASE(without_memory_nothing_changes),
 	KUNIT_CASE(without_memory_nothing_is_trimmed),
+	KUNIT_CASE(nodes_without_a_block_are_nothing),
 	{ }
 };
 
