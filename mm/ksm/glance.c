@@ -104,6 +104,15 @@ static bool knows(const struct ksm_glance_run *run, unsigned int i)
 	return is_noted(run, i) || !ksm_sieve_is_new();
 }
 
+/*
+ * The content that a page had when it was read last is another's as well, who may be
+ * offered in this round. Is it worth reading it out of turn, to see if it still has it?
+ */
+static bool may_have_settled(const struct ksm_record *record)
+{
+	return !record->calm && !ksm_sieve_is_new() && ksm_sieve_has_news(record->hash);
+}
+
 static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i,
 			      struct ksm_record_cursor *at, void *entry,
 			      const struct mapping *found, struct ksm_record *record)
@@ -127,7 +136,7 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i,
 		}
 		return glance_known(run, i, entry, record);
 	}
-	if (run->smart && !ksm_policy_due(record->age, turn)) {
+	if (run->smart && !ksm_policy_due(record->age, turn) && !may_have_settled(record)) {
 		run->skipped += !is_noted(run, i);
 		return glance_known(run, i, entry, record);
 	}

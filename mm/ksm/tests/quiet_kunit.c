@@ -5,7 +5,9 @@
 #include <linux/pagemap.h>
 
 #include "../ksmd.h"
+#include "../mms.h"
 #include "../page.h"
+#include "../record.h"
 #include "../scan.h"
 #include "../sieve.h"
 #include "../state.h"
@@ -278,6 +280,36 @@ static void who_comes_to_rest_late_is_known(struct kunit *test)
 	}
 }
 
+/* When it is read at last, its twin is told, and it need not wait for its turn again. */
+static void who_comes_to_rest_late_merges_at_once(struct kunit *test)
+{
+	unsigned long index = at.page[1] >> PAGE_SHIFT;
+	u64 content = 1000;
+	unsigned int round;
+
+	WRITE_ONCE(ksm_state.smart_scan, true);
+	for (round = 0; round < 120; round++) {
+		ksm_test_write(test, at.mm, at.page[1], content++);
+		scan_rounds(1);
+	}
+	ksm_test_write(test, at.mm, at.page[6], content);
+	scan_rounds(40);
+	/* Not in the round in which all are told of, for that is no rule. */
+	while (!ksm_test_is_quiet())
+		scan_rounds(1);
+	ksm_test_write(test, at.mm, at.page[1], content);
+	for (round = 0; round < 40; round++) {
+		scan_rounds(1);
+		if (ksm_record_has(ksm_record_load(ksm_mms_find(at.mm), index),
+				   hash_at(at.page[6])))
+			break;
+	}
+	scan_rounds(3);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], content));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], content));
+}
+
 /* Whoever was not told of in a round that was given up is told of in the next. */
 static void a_round_that_begins_anew_tells_of_all(struct kunit *test)
 {
@@ -299,6 +331,7 @@ static struct kunit_case quiet_cases[] = {
 	KUNIT_CASE(a_candidate_in_vain_is_a_value_again),
 	KUNIT_CASE(a_change_of_mind_is_news_of_all),
 	KUNIT_CASE(who_comes_to_rest_late_is_known),
+	KUNIT_CASE(who_comes_to_rest_late_merges_at_once),
 	KUNIT_CASE(a_round_that_begins_anew_tells_of_all),
 	KUNIT_CASE(who_gets_a_twin_merges_at_any_time),
 	KUNIT_CASE(twins_that_come_together_merge_at_any_time),
