@@ -131,6 +131,20 @@ static void who_comes_later_has_a_twin_too(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, passes(1));
 }
 
+/* What is news now still is in the next round, and in no other. */
+static void expect_news_for_two_rounds(struct kunit *test, u64 hash)
+{
+	unsigned int round;
+
+	for (round = 0; round < 2; round++) {
+		KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
+		KUNIT_EXPECT_TRUE(test, ksm_test_has_news(hash));
+		turn(10);
+	}
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
+	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash));
+}
+
 static void a_round_is_quiet_when_nobody_has_come(struct kunit *test)
 {
 	turn(10);
@@ -144,11 +158,7 @@ static void a_round_is_quiet_when_nobody_has_come(struct kunit *test)
 	turn(10);
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
 	stir(4);
-	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
-	turn(10);
-	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
-	turn(10);
-	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
+	expect_news_for_two_rounds(test, 4);
 }
 
 static void all_is_judged_when_all_is_new(struct kunit *test)
@@ -163,13 +173,8 @@ static void there_is_news_of_a_hash_for_two_rounds(struct kunit *test)
 {
 	ksm_test_hush();
 	stir(1);
-	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
 	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(2));
-	turn(10);
-	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
-	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(2));
-	turn(10);
-	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(1));
+	expect_news_for_two_rounds(test, 1);
 }
 
 static void there_is_news_of_all_when_it_is_said(struct kunit *test)
@@ -178,14 +183,7 @@ static void there_is_news_of_all_when_it_is_said(struct kunit *test)
 	mutex_lock(&ksm_pass_lock);
 	ksm_sieve_stir_all();
 	mutex_unlock(&ksm_pass_lock);
-	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
-	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
-	turn(10);
-	KUNIT_EXPECT_FALSE(test, ksm_test_is_quiet());
-	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(1));
-	turn(10);
-	KUNIT_EXPECT_TRUE(test, ksm_test_is_quiet());
-	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(1));
+	expect_news_for_two_rounds(test, 1);
 }
 
 /* A page of a hash that is known stirs its like each time, and a new one does not. */
