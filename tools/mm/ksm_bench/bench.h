@@ -6,9 +6,9 @@
  * knobs and takes ksmd's CPU time for that of its own memory.
  *
  * What the parts know of each other, low to high: say prints and fails; proc, which
- * is ksm_share's as well, finds ksmd and what /proc counts; knob is KSM in sysfs; area
- * is memory whose content can be told again; pace lets ksmd run for whole rounds, and
- * takes its time; crew is processes of equal content; the workloads are in the other
+ * is ksm_share's as well, finds ksmd and what /proc counts; knob is KSM in sysfs; clock
+ * is ksmd's CPU time; area is memory whose content can be told again; pace lets ksmd run
+ * for whole rounds, and takes its time; crew is processes of equal content; the workloads are in the other
  * files, and main has their list.
  */
 #ifndef KSM_BENCH_H
@@ -41,8 +41,11 @@ void say_sample(double at, double value);
 unsigned long knob_get(const char *name);
 void knob_set(const char *name, unsigned long value);
 unsigned long proc_named(const char *path, const char *name);
-double ksmd_cpu(void);
+bool ksmd_sleeps(void);
 void nap(double seconds);
+
+/* clock.c */
+double ksmd_cpu(void);
 
 /*
  * area.c: pages of which each has an id: pages of one id are equal.  A page that

@@ -73,7 +73,7 @@ static void unmerge_sparse(void)
 		fail("madvise(MADV_MERGEABLE): %m");
 	pace_full(wish.pages, false);
 	pace_until(&span, "pages_sharing", wish.pages - 1);
-	pace_rounds(&scan, 200);
+	pace_measure(&scan, 1);
 	say_figure(".scan", scan.cpu * 1e3 / scan.rounds, "ms", &scan);
 	start = seconds_now();
 	if (madvise(base, size, MADV_UNMERGEABLE))

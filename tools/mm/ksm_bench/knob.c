@@ -1,35 +1,74 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Knob: KSM's files in sysfs, and the CPU time of its thread. */
+/* Knob: KSM's files in sysfs, and files that are read again and again. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench.h"
 
 #define KSM "/sys/kernel/mm/ksm/"
 
+#define FILES 32
+#define TEXT 128
+
+/*
+ * Files stay open: in User Mode Linux a system call takes as long as it takes ksmd to see
+ * to hundreds of pages.
+ */
+static int kept_open(const char *path)
+{
+	static struct {
+		char path[80];
+		int fd;
+	} files[FILES];
+	unsigned int i;
+
+	for (i = 0; i < FILES && *files[i].path; i++)
+		if (!strcmp(files[i].path, path))
+			return files[i].fd;
+	if (i == FILES)
+		fail("%s is one file too many", path);
+	files[i].fd = open(path, O_RDWR | O_CLOEXEC);
+	if (files[i].fd < 0)
+		files[i].fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (files[i].fd < 0)
+		fail("cannot open %s: %m", path);
+	snprintf(files[i].path, sizeof(files[i].path), "%s", path);
+	return files[i].fd;
+}
+
+/* What is in it now, as a string. */
+static void read_again(const char *path, char text[TEXT])
+{
+	ssize_t length = pread(kept_open(path), text, TEXT - 1, 0);
+
+	if (length <= 0)
+		fail("cannot read %s: %m", path);
+	text[length] = '\0';
+}
+
 unsigned long knob_get(const char *name)
 {
+	char path[80], text[TEXT];
 	unsigned long value;
-	char path[80];
-	FILE *file;
 
 	snprintf(path, sizeof(path), KSM "%s", name);
-	file = fopen(path, "r");
-	if (!file || fscanf(file, "%lu", &value) != 1)
-		fail("cannot read %s: %m", path);
-	fclose(file);
+	read_again(path, text);
+	if (sscanf(text, "%lu", &value) != 1)
+		fail("%s is no number, but %s", path, text);
 	return value;
 }
 
 void knob_set(const char *name, unsigned long value)
 {
-	char path[80];
-	FILE *file;
+	char path[80], text[TEXT];
+	int length;
 
 	snprintf(path, sizeof(path), KSM "%s", name);
-	file = fopen(path, "w");
-	if (!file || fprintf(file, "%lu\n", value) < 0 || fclose(file))
+	length = snprintf(text, sizeof(text), "%lu\n", value);
+	if (pwrite(kept_open(path), text, length, 0) != length)
 		fail("%s does not take %lu: %m", path, value);
 }
 
@@ -42,63 +81,20 @@ unsigned long proc_named(const char *path, const char *name)
 	return number;
 }
 
-static double schedstat_cpu(void)
+/* Of "24 (ksmd) S 2 0 ...". */
+bool ksmd_sleeps(void)
 {
+	char path[80], text[TEXT], *name;
 	long pid = proc_find_ksmd();
-	unsigned long long ns;
-	char path[64];
-	FILE *file;
 
 	if (!pid)
 		fail("there is no thread ksmd");
-	snprintf(path, sizeof(path), "/proc/%ld/schedstat", pid);
-	file = fopen(path, "r");
-	if (!file || fscanf(file, "%llu", &ns) != 1)
-		fail("cannot read %s: %m", path);
-	fclose(file);
-	return ns / 1e9;
-}
-
-static bool is_user_mode_linux(void)
-{
-	FILE *file = fopen("/proc/cpuinfo", "r");
-	bool found = false;
-	char line[128];
-
-	while (file && !found && fgets(line, sizeof(line), file))
-		found = !strncmp(line, "vendor_id", 9) && strstr(line, "User Mode Linux");
-	if (file)
-		fclose(file);
-	return found;
-}
-
-/* How long the machine's only CPU was not idle. */
-static double busy_cpu(void)
-{
-	FILE *file = fopen("/proc/uptime", "r");
-	double idle;
-
-	if (!file || fscanf(file, "%*f %lf", &idle) != 1)
-		fail("cannot read /proc/uptime: %m");
-	fclose(file);
-	return seconds_now() - idle;
-}
-
-/*
- * Seconds of CPU that ksmd has used.
- *
- * The scheduler's clock steps by 10 ms in User Mode Linux, and a ksmd that rests for a
- * tick between rounds begins each round right after such a step: what a round takes
- * is always rounded down then.  The time that a CPU is idle is taken in nanoseconds,
- * and while ksmd is measured, nobody else has work there.
- */
-double ksmd_cpu(void)
-{
-	static int uml = -1;
-
-	if (uml < 0)
-		uml = is_user_mode_linux();
-	return uml ? busy_cpu() : schedstat_cpu();
+	snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	read_again(path, text);
+	name = strchr(text, ')');
+	if (!name || !name[1])
+		fail("%s does not tell of a state", path);
+	return strchr("SDI", name[2]);
 }
 
 void nap(double seconds)

@@ -10,7 +10,7 @@
 static void start_anew(bool smart)
 {
 	knob_set("run", 2);
-	pace_full(wish.pages, smart);
+	pace_steps(wish.pages, smart);
 }
 
 static void say_merges(const struct span *span, unsigned long merges)

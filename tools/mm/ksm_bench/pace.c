@@ -10,17 +10,15 @@
 #include "bench.h"
 
 #define POLL 0.01
+#define REST 0.03	/* three times what a sleep is rounded up to in User Mode Linux */
 #define PATIENCE 300.0	/* seconds without a full scan after which it hangs */
 
-static bool rests;	/* after each round, too: who looks late has lost nothing */
-
 /*
- * A batch cannot be interrupted, and of pages that are skipped some KSMs take
- * sixteen for one: a batch shall be a small part of a round even so.
+ * One round after the other.  A batch cannot be interrupted, and of pages that are skipped
+ * some KSMs take sixteen for one: a batch shall be a small part of a round even so.
  */
 void pace_full(unsigned long pages, bool smart)
 {
-	rests = false;
 	knob_set("run", 0);
 	knob_set("sleep_millisecs", 0);
 	knob_set("smart_scan", smart);
@@ -28,15 +26,16 @@ void pace_full(unsigned long pages, bool smart)
 }
 
 /*
- * With rests between batches, in which it can be stopped: what a round has more than was
- * asked for is a batch at most, and none where a batch ends with the round.
+ * A round at a time: a batch ends with it, whatever may be left of pages_to_scan, and in
+ * the rest behind it ksmd can be stopped.  So there is no more than was asked for, however
+ * late one looks.
  */
 void pace_steps(unsigned long pages, bool smart)
 {
-	pace_full(pages, smart);
-	rests = true;
-	knob_set("sleep_millisecs", 20);
-	knob_set("pages_to_scan", pages / 16 > 100 ? pages / 16 : 100);
+	knob_set("run", 0);
+	knob_set("sleep_millisecs", REST * 1000);
+	knob_set("smart_scan", smart);
+	knob_set("pages_to_scan", pages * 2);
 }
 
 /* As at boot. */
@@ -48,6 +47,17 @@ void pace_default(void)
 	knob_set("pages_to_scan", 100);
 }
 
+static void await_sleep(void)
+{
+	double start = seconds_now();
+
+	while (!ksmd_sleeps()) {
+		if (seconds_now() - start > PATIENCE)
+			fail("ksmd does not sleep");
+		nap(POLL / 10);
+	}
+}
+
 static void begin(struct span *span)
 {
 	span->scanned -= knob_get("pages_scanned");
@@ -56,10 +66,16 @@ static void begin(struct span *span)
 	knob_set("run", 1);
 }
 
-/* Writing to run waits for the batch under way, so ksmd's time is complete then. */
+/*
+ * Some KSMs end a batch when run is written to, and some go on to its end.  So ksmd shall
+ * rest before, where it does, and sleep after: its time is complete then.
+ */
 static void end(struct span *span)
 {
+	if (knob_get("sleep_millisecs"))
+		await_sleep();
 	knob_set("run", 0);
+	await_sleep();
 	span->cpu += ksmd_cpu();
 	span->wall += seconds_now();
 	span->scanned += knob_get("pages_scanned");
@@ -67,16 +83,15 @@ static void end(struct span *span)
 
 /*
  * Waits until full_scans is at least @goal, not before @expected seconds if that is not 0:
- * each look takes CPU time, too, so most are near the end.  Says where it is.
+ * each look takes CPU time, too, so all but a few are near the end.  Says where it is.
  */
 static unsigned long await_scans(unsigned long goal, double expected)
 {
 	double start = seconds_now(), end = start + expected;
-	double step = expected ? expected / 200 : POLL / 10;
-	double least = rests ? POLL / 5 : POLL / 50;
+	double step = expected ? expected / 64 : POLL;
 	unsigned long now;
 
-	step = step < least ? least : step > POLL ? POLL : step;
+	step = step < POLL / 50 ? POLL / 50 : step > POLL ? POLL : step;
 	while ((now = knob_get("full_scans")) < goal) {
 		double left = end - seconds_now();
 
@@ -127,16 +142,15 @@ void pace_measure(struct span *span, unsigned long multiple)
 /* Adds what it takes until a counter has a value. */
 void pace_until(struct span *span, const char *counter, unsigned long value)
 {
-	unsigned long before = knob_get("full_scans"), scans, now;
+	unsigned long before = knob_get("full_scans"), now;
 	double start = seconds_now();
 
 	begin(span);
 	while ((now = knob_get(counter)) < value) {
-		scans = knob_get("full_scans") - before;
-		if (scans > 100 || seconds_now() - start > PATIENCE)
-			fail("%s is %lu after %lu scans, and should be %lu", counter, now, scans,
-			     value);
-		nap(POLL / 2);
+		if (seconds_now() - start > PATIENCE)
+			fail("%s is %lu after %lu scans, and should be %lu", counter, now,
+			     knob_get("full_scans") - before, value);
+		nap(POLL);
 	}
 	span->rounds += knob_get("full_scans") - before;
 	end(span);
