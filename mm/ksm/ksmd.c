@@ -10,6 +10,7 @@
 #include <linux/freezer.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/swap.h>
 
@@ -56,12 +57,6 @@ static void rest(void)
 	int pace = atomic_read_acquire(&ksm_state.pace);
 	unsigned long pause = msecs_to_jiffies(READ_ONCE(ksm_state.sleep_millisecs));
 
-	/*
-	 * Without a rest, rounds over little memory would follow one another
-	 * thousands of times a second, and find what they found before.
-	 */
-	if (!pause && ksm_scan_at_start())
-		pause = 1;
 	if (!may_scan()) {
 		ksm_advisor_pause();
 		wait_event_freezable(ksm_work_wait,
@@ -72,7 +67,7 @@ static void rest(void)
 					     kthread_should_stop(),
 					     pause);
 	} else {
-		cond_resched();
+		cond_resched_tasks_rcu_qs();
 	}
 	try_to_freeze();
 }
@@ -321,7 +316,7 @@ int ksm_ksmd_set_max_pages_to_merge(unsigned int pages)
 
 /**
  * ksm_ksmd_set_sleep_millisecs() - set the rest between two batches
- * @millisecs: its length; 0 for none, but for a moment between two rounds
+ * @millisecs: its length; 0 for none
  *
  * The rest that is under way ends.
  *
