@@ -184,7 +184,7 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
  * So much is read at once of a page, and so much is asked for of the one after it:
  * a CPU waits for few lines at a time, and has something to do meanwhile.
  */
-#define STEP	512
+#define STEP	1024
 
 static void fetch(struct ksm_ahead *ahead, unsigned long most)
 {
