@@ -31,6 +31,10 @@
 #define FULL_SIZE	(KSM_BLOCK_PAGES * sizeof(void *))
 #define MIN_SIZE	32
 
+/* By a mark, the next block is found without a look at each empty slot on the way. */
+#define BLOCK_OF_ITEMS	XA_MARK_0
+#define BLOCK		XA_MARK_1
+
 /**
  * struct ksm_block - a block of few entries
  * @taken: the pages that have one
@@ -221,6 +225,8 @@ static int put(struct ksm_mm *km, unsigned long nr, struct ksm_block *old,
 	if (old) {
 		bytes -= size_of(old);
 		free_block(old);
+	} else {
+		xa_set_mark(&km->records, nr, BLOCK);
 	}
 	count_bytes(km, bytes);
 	return 0;
@@ -369,9 +375,9 @@ void ksm_block_trim(struct ksm_mm *km, unsigned long index)
 void ksm_block_mark(struct ksm_mm *km, unsigned long index, bool mark)
 {
 	if (mark)
-		xa_set_mark(&km->records, index / KSM_BLOCK_PAGES, XA_MARK_0);
+		xa_set_mark(&km->records, index / KSM_BLOCK_PAGES, BLOCK_OF_ITEMS);
 	else
-		xa_clear_mark(&km->records, index / KSM_BLOCK_PAGES, XA_MARK_0);
+		xa_clear_mark(&km->records, index / KSM_BLOCK_PAGES, BLOCK_OF_ITEMS);
 }
 
 /**
@@ -390,7 +396,7 @@ bool ksm_block_find(struct ksm_mm *km, unsigned long *index, unsigned long last,
 	unsigned long nr = *index / KSM_BLOCK_PAGES;
 
 	if (!xa_find(&km->records, &nr, last / KSM_BLOCK_PAGES,
-		     marked ? XA_MARK_0 : XA_PRESENT))
+		     marked ? BLOCK_OF_ITEMS : BLOCK))
 		return false;
 	*index = max(*index, nr * KSM_BLOCK_PAGES);
 	return true;
