@@ -72,17 +72,32 @@ enum look {
 /* Begin a run at @at; it ends where all are aligned to, or before. */
 static bool begin_run(struct ksm_glance_run *run, unsigned long at, unsigned long end)
 {
-	unsigned long size = KSM_RUN_PAGES * PAGE_SIZE;
+	unsigned long last = at | (KSM_RUN_PAGES * PAGE_SIZE - 1);
 
 	if (before_hole(run, at))
 		return false;
 	run->begin = at;
-	run->end = min(end, ALIGN_DOWN(at, size) + size);
+	run->end = min(end - 1, last) + 1;
 	return true;
 }
 
-/* Look at the run that begins at @at, or behind PTEs that are empty like a hole. */
-static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long at,
+/* Look at the run of PTEs that begins at @ptep. Returns where what is behind it begins. */
+static unsigned long look_at_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
+{
+	unsigned long behind = run->end, end;
+
+	run->end -= empty_at_tail(ptep, (behind - run->begin) >> PAGE_SHIFT) << PAGE_SHIFT;
+	end = run->end;
+	ksm_glance_ptes(run, ptep, ptl);
+	VM_WARN_ON_ONCE(run->cleaned.to);
+	return run->end == end ? behind : run->end;
+}
+
+/*
+ * Look at the run that begins at *@at, or behind PTEs that are empty like a hole. *@at is
+ * set to where to look next.
+ */
+static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long *at,
 		      unsigned long end)
 {
 	enum look what = LOOK_EMPTY;
@@ -92,41 +107,38 @@ static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long at,
 
 	ptl = pmd_trans_huge_lock(pmd, run->vma);
 	if (ptl) {
-		what = begin_run(run, at, end) ? LOOK_DONE : LOOK_RECORDED;
+		what = begin_run(run, *at, end) ? LOOK_DONE : LOOK_RECORDED;
 		if (what == LOOK_DONE && pmd_present(*pmd))
 			ksm_glance_huge(run, pmd);
 		else if (what == LOOK_DONE)
 			ksm_glance_nothing(run);
 		spin_unlock(ptl);
+		*at = run->end;
 		return what;
 	}
-	ptep = pte_offset_map_lock(ksm_mm_of(run->km), pmd, at, &ptl);
-	if (!ptep)
+	ptep = pte_offset_map_lock(ksm_mm_of(run->km), pmd, *at, &ptl);
+	if (!ptep) {
+		*at = end;
 		return LOOK_EMPTY;
-	skip = empty_at_head(ptep, (end - at) >> PAGE_SHIFT);
-	at += skip << PAGE_SHIFT;
-	if (at != end)
-		what = begin_run(run, at, end) ? LOOK_DONE : LOOK_RECORDED;
-	if (what == LOOK_DONE) {
-		ptep += skip;
-		run->end -= empty_at_tail(ptep, (run->end - at) >> PAGE_SHIFT) << PAGE_SHIFT;
-		ksm_glance_ptes(run, ptep, ptl);
-		VM_WARN_ON_ONCE(run->cleaned.to);
 	}
+	skip = empty_at_head(ptep, (end - *at) >> PAGE_SHIFT);
+	*at += skip << PAGE_SHIFT;
+	if (*at != end)
+		what = begin_run(run, *at, end) ? LOOK_DONE : LOOK_RECORDED;
+	if (what == LOOK_DONE)
+		*at = look_at_ptes(run, ptep + skip, ptl);
 	pte_unmap_unlock(ptep, ptl);
 	return what;
 }
 
-static int walk_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
-		    struct mm_walk *walk)
+static int walk_pmd(struct ksm_glance_run *run, pmd_t *pmd, unsigned long addr,
+		    unsigned long end)
 {
-	struct ksm_glance_run *run = walk->private;
-	unsigned long at;
+	unsigned long at = addr;
 
-	run->vma = walk->vma;
-	for (at = addr; at != end; at = run->end) {
+	while (at != end) {
 		run->steps++;
-		switch (look(run, pmd, at, end)) {
+		switch (look(run, pmd, &at, end)) {
 		case LOOK_EMPTY:
 			run->end = end;
 			continue;
@@ -144,8 +156,34 @@ static int walk_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 	return must_pause(run);
 }
 
+/* Most PMDs of a sparse area are empty: for those the walker's own loop does too much. */
+static int walk_pud(pud_t *pudp, unsigned long addr, unsigned long end, struct mm_walk *walk)
+{
+	struct ksm_glance_run *run = walk->private;
+	pud_t pud = pudp_get(pudp);
+	unsigned long next;
+	pmd_t *pmd;
+	int err;
+
+	walk->action = ACTION_CONTINUE;
+	if (!pud_present(pud) || pud_leaf(pud))
+		return 0;
+	run->vma = walk->vma;
+	for (pmd = pmd_offset(pudp, addr); addr != end; pmd++, addr = next) {
+		next = pmd_addr_end(addr, end);
+		if (pmd_none(pmdp_get_lockless(pmd)))
+			continue;
+		err = walk_pmd(run, pmd, addr, next);
+		if (err)
+			return err;
+	}
+	/* There may be very many of these. */
+	run->end = end;
+	return must_pause(run);
+}
+
 static const struct mm_walk_ops walk_ops = {
-	.pmd_entry	= walk_pmd,
+	.pud_entry	= walk_pud,
 	.walk_lock	= PGWALK_RDLOCK,
 };
 

@@ -327,6 +327,43 @@ static void who_waits_for_the_PTL_is_let_in(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, walk_all(0), PAGES + 64);
 }
 
+/* As faults in that page table do. */
+static int want_ptl(void *ptl)
+{
+	while (!kthread_should_stop()) {
+		spin_lock(ptl);
+		spin_unlock(ptl);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void what_is_behind_a_run_that_ended_early_is_seen_to(struct kunit *test)
+{
+	unsigned int i, cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	unsigned long addr = ALIGN(ksm_test_map(test, at.mm, 1024), 512 * PAGE_SIZE);
+	struct task_struct *task;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs a second CPU");
+	for (i = 0; i < 64; i++)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, 100 + i);
+	for (i = 0; i < 3; i++)
+		ksm_test_scan_round();
+	KUNIT_ASSERT_EQ(test, at.mm->ksm_rmap_items, PAGES + 64);
+	ptep = pte_offset_map_lock(at.mm, mm_find_pmd(at.mm, addr), addr, &ptl);
+	KUNIT_ASSERT_NOT_NULL(test, ptep);
+	pte_unmap_unlock(ptep, ptl);
+	task = kthread_run_on_cpu(want_ptl, ptl, cpu, "ksm_test/%u");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	for (i = 0; i < 200 && at.mm->ksm_rmap_items == PAGES + 64; i++)
+		ksm_test_scan_round();
+	kthread_stop(task);
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES + 64);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Empty PTEs.                                                              */
 
@@ -365,10 +402,26 @@ static void what_is_recorded_of_empty_ptes_is_forgotten(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES);
 }
 
+static void what_is_recorded_behind_a_page_at_rest_is_forgotten(struct kunit *test)
+{
+	unsigned long addr = ksm_test_map(test, at.mm, ROOM);
+
+	ksm_test_write(test, at.mm, addr, 100);
+	ksm_test_write(test, at.mm, addr + 50 * PAGE_SIZE, 101);
+	ksm_test_scan_round();
+	ksm_test_scan_round();
+	KUNIT_ASSERT_EQ(test, at.mm->ksm_rmap_items, PAGES + 2);
+	do_madvise(at.mm, addr + 50 * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES + 1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, addr, 100));
+}
+
 static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(every_page_is_found_once),
 	KUNIT_CASE(a_run_is_not_longer_than_its_ptes),
 	KUNIT_CASE(who_waits_for_the_PTL_is_let_in),
+	KUNIT_CASE(what_is_behind_a_run_that_ended_early_is_seen_to),
 	KUNIT_CASE(what_is_not_offered_is_not_found),
 	KUNIT_CASE(a_run_that_is_cut_lets_go_of_the_rest),
 	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_found),
@@ -378,6 +431,7 @@ static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(neighbours_of_a_huge_page_share_a_reference),
 	KUNIT_CASE(empty_ptes_are_passed_over_like_a_hole),
 	KUNIT_CASE(what_is_recorded_of_empty_ptes_is_forgotten),
+	KUNIT_CASE(what_is_recorded_behind_a_page_at_rest_is_forgotten),
 	{ }
 };
 
