@@ -82,11 +82,13 @@
  * A file calls only what is on lower floors; files on one floor do not know
  * each other. scripts/floors.plan has the list for the check.
  *
- * 8	ksm.c			this story, start order, what core mm calls
- * 7	sysfs, hotplug		text to setters; memory that goes away
- * 6	ksmd			the thread, run states, setters
- * 5	scan, unmerge, advice,	a round; undo everything; what programs ask
- *	bury, advisor		for; mms that are gone; how fast to scan
+ * 9	ksm.c			this story, start order, what core mm calls
+ * 8	sysfs, hotplug		text to setters; memory that goes away
+ * 7	ksmd			the thread, run states, setters
+ * 6	scan			a round
+ * 5	meet, unmerge, advice,	what is done with a page that was found; undo
+ *	bury, advisor		everything; what programs ask for; mms that are
+ *				gone; how fast to scan
  * 4	match, forget, gather,	what to do with one page; what to drop, and when; to
  *	walk			map fewer copies of one content; the next pages
  * 3	stable_tree, unstable_tree, merge, rmap, profit, glance, unshare

@@ -2,7 +2,7 @@
 /*
  * Memory that goes away: nodes hold pfns, not references.
  *
- * Floor 7: knows ksmd and forgetting.
+ * Floor 8: knows ksmd and forgetting.
  */
 #include <linux/memory.h>
 #include <linux/mutex.h>

@@ -4,7 +4,7 @@
  *
  * Owns the run state and the knobs. Does not know how users write them.
  *
- * Floor 6: knows scanning and unmerging.
+ * Floor 7: knows scanning and unmerging.
  */
 #include <linux/err.h>
 #include <linux/freezer.h>

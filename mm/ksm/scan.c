@@ -3,19 +3,16 @@
  * A round over all mms, a batch at a time.
  *
  * A walk of the page tables gives a run of pages, see walk.c: those of which more
- * must be known than a glance at their PTEs tells. They are read, and looked for a
- * twin, after it.
+ * must be known than a glance at their PTEs tells. After it each is met, see meet.c.
  *
  * The mmap lock is held for a run, and given up early when somebody waits for
  * it. The place to go on from is kept with the mm.
  *
- * Owns the state of the round. It decides what is remembered of a page; what is
- * done with it is match.c's.
+ * Owns the state of the round. Does not know what is remembered of a page.
  *
- * Floor 5: knows walking, matching, forgetting, records, the sieve and mms.
+ * Floor 6: knows walking, meeting, forgetting, the sieve and mms.
  */
 #include <linux/freezer.h>
-#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 
@@ -23,15 +20,13 @@
 
 #include "block.h"
 #include "forget.h"
-#include "gather.h"
 #include "glance.h"
-#include "item.h"
 #include "match.h"
+#include "meet.h"
 #include "merge.h"
 #include "mms.h"
 #include "page.h"
 #include "policy.h"
-#include "record.h"
 #include "scan.h"
 #include "sieve.h"
 #include "stable_tree.h"
@@ -45,152 +40,6 @@ static struct {
 	unsigned int	seq;
 	struct ksm_glance_run	run;
 } round;
-
-/* ------------------------------------------------------------------------ */
-/* Reading.                                                                 */
-
-/*
- * Remember what was read, in place of whatever is recorded: nothing, a value,
- * or an item that is linked to no node. Without memory the page is new next
- * round.
- */
-static void remember(struct ksm_mm *km, unsigned long index, struct ksm_record record)
-{
-	struct ksm_item *item = ksm_record_item(ksm_record_load(km, index));
-
-	ksm_record_store(km, index, ksm_record_pack(record));
-	if (item) {
-		ksm_unstable_remove(item);
-		ksm_item_free(item);
-	}
-}
-
-static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
-{
-	flush_anon_page(offer->vma, offer->page, offer->addr);
-	flush_dcache_page(offer->page);
-	WRITE_ONCE(ksm_counts.scanned, ksm_counts.scanned + 1);
-	return ksm_record_renew(entry, ksm_page_hash_ahead(offer->page, offer->ahead),
-				page_to_pfn(offer->page));
-}
-
-/* Was the page calm before it was read, and still is? */
-static bool has_held(void *entry, const struct ksm_record *record)
-{
-	struct ksm_record old;
-
-	return record->calm && ksm_record_recall(entry, record->pfn, &old) && old.calm;
-}
-
-/* Judge a page that was read. */
-static bool sift_page(const struct ksm_offer *offer, void *entry,
-		      const struct ksm_record *record)
-{
-	bool held = has_held(entry, record), noted, passes;
-
-	if (held && !ksm_sieve_has_news(record->hash))
-		return false;
-	/* Read for the second time in a round, and still the same: it is noted. */
-	noted = ksm_sieve_is_new() ?
-		record->calm && ksm_mms_comes_again(offer->owner) :
-		ksm_record_has(entry, record->hash);
-	passes = ksm_glance_sift(record->hash, noted);
-	/* A twin that was judged before does not know of it. */
-	if (passes && !held)
-		ksm_sieve_stir(record->hash);
-	return passes;
-}
-
-/* Look for a twin of the page, and remember the page if there is none. */
-static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record record)
-{
-	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
-
-	switch (match) {
-	case KSM_MATCH_MERGED:
-		break;
-	case KSM_MATCH_ZERO:
-		ksm_forget_page(offer->owner, offer->addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
-		break;
-	case KSM_MATCH_WAITING:
-		offer->item->pfn = record.pfn;
-		offer->item->age = record.age;
-		offer->item->trusted = record.trusted && !offer->failed;
-		break;
-	case KSM_MATCH_FAILED:
-		/* It may not be what it was: read it next time. */
-		record.age = 0;
-		record.trusted = false;
-		fallthrough;
-	default:
-		remember(offer->owner, offer->addr >> PAGE_SHIFT, record);
-	}
-	return match;
-}
-
-/*
- * A KSM page: see that its item is the one that it should have, and its page one
- * that is worth keeping.
- */
-static void meet_ksm_page(struct ksm_glance_run *run, unsigned int i,
-			  struct ksm_offer *offer, struct ksm_budget *budget)
-{
-	unsigned long index = offer->addr >> PAGE_SHIFT;
-	struct ksm_item *item;
-	int err;
-
-	item = ksm_record_item(ksm_record_load(offer->owner, index));
-	if (item && item->kind == KSM_ITEM_MERGED &&
-	    item->node == ksm_node_of(page_folio(offer->page))) {
-		offer->item = item;
-		/* The run may hold the page for other addresses, too. */
-		if (ksm_gather_wants(item->node))
-			ksm_walk_cut(run, i + 1, offer->addr + PAGE_SIZE);
-		err = ksm_gather_page(offer);
-		if (err != -ENOENT)
-			ksm_policy_spend(budget, KSM_BUDGET_READ);
-		if (!err)
-			ksm_policy_merge(budget);
-		return;
-	}
-	if (ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED))
-		ksm_match_adopt(offer);
-}
-
-/* An ordinary page: an item that says otherwise goes first. */
-static enum ksm_match meet_page(struct ksm_offer *offer, const struct ksm_glance_page *found,
-				struct ksm_budget *budget)
-{
-	enum ksm_match match = KSM_MATCH_NONE;
-	unsigned long index = offer->addr >> PAGE_SHIFT;
-	void *entry = ksm_record_load(offer->owner, index);
-	struct ksm_item *item = ksm_record_item(entry);
-	bool passes = found->passes;
-	struct ksm_record record;
-
-	if (item && item->kind != KSM_ITEM_CANDIDATE) {
-		if (!ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED)) {
-			ksm_policy_spend(budget, 1);
-			return KSM_MATCH_NONE;
-		}
-		entry = NULL;
-	}
-	if (found->read || !ksm_record_recall(entry, page_to_pfn(offer->page), &record)) {
-		ksm_policy_spend(budget, KSM_BUDGET_READ);
-		record = read_page(offer, entry);
-		record.trusted = found->clean;
-		passes = sift_page(offer, entry, &record);
-	} else if (passes) {
-		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
-	}
-	if (passes)
-		match = offer_page(offer, record);
-	else
-		remember(offer->owner, index, record);
-	if (match == KSM_MATCH_MERGED || match == KSM_MATCH_ZERO)
-		ksm_policy_merge(budget);
-	return match;
-}
 
 /* ------------------------------------------------------------------------ */
 /* A run.                                                                   */
@@ -210,10 +59,10 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 
 	if (folio_test_ksm(page_folio(offer.page))) {
 		ksm_policy_spend(budget, 1);
-		meet_ksm_page(run, i, &offer, budget);
+		ksm_meet_merged(run, i, &offer, budget);
 		return;
 	}
-	if (meet_page(&offer, found, budget) != KSM_MATCH_LARGE)
+	if (ksm_meet_page(&offer, found, budget) != KSM_MATCH_LARGE)
 		return;
 	/*
 	 * To split the folio there must be no reference but one, so the run
@@ -224,7 +73,7 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 	if (!ksm_merge_split(offer.page)) {
 		found->read = false;
 		found->passes = true;
-		meet_page(&offer, found, budget);
+		ksm_meet_page(&offer, found, budget);
 	}
 }
 

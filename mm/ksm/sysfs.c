@@ -4,7 +4,7 @@
  *
  * Keeps no state and judges nothing but the text.
  *
- * Floor 7: knows ksmd, state and policy.
+ * Floor 8: knows ksmd, state and policy.
  */
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
