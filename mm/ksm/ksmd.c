@@ -39,7 +39,7 @@ static bool may_scan(void)
 static void scan_batch(void)
 {
 	/* Waits for all CPUs: not under the lock that hotplug takes. */
-	if (ksm_scan_at_start())
+	if (ksm_scan_wants_drain())
 		lru_add_drain_all();
 
 	mutex_lock(&ksm_pass_lock);
@@ -61,7 +61,7 @@ static void rest(void)
 		ksm_advisor_pause();
 		wait_event_freezable(ksm_work_wait,
 				     may_scan() || kthread_should_stop());
-	} else if (pause) {
+	} else if (pause && !ksm_scan_wants_drain()) {
 		wait_event_freezable_timeout(ksm_work_wait,
 					     pace != atomic_read(&ksm_state.pace) ||
 					     kthread_should_stop(),

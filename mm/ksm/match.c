@@ -174,6 +174,15 @@ static bool is_large(const struct page *page)
 	return folio_test_large(page_folio(page));
 }
 
+/* Does a reference on @which of the two, @offer and its twin, stand in the way? */
+static bool is_held(struct ksm_offer *offer, const struct ksm_offer *which)
+{
+	bool held = ksm_merge_is_held(which);
+
+	offer->held |= held;
+	return held;
+}
+
 /* Map the zero page in place of the page of @offer, if that is all zeros. */
 static int merge_zero(struct ksm_offer *offer)
 {
@@ -204,7 +213,7 @@ static enum ksm_match match_zero(struct ksm_offer *offer)
 {
 	if (is_large(offer->page))
 		return KSM_MATCH_LARGE;
-	if (ksm_merge_is_held(offer))
+	if (is_held(offer, offer))
 		return KSM_MATCH_BUSY;
 	return merge_zero(offer) ? KSM_MATCH_FAILED : KSM_MATCH_ZERO;
 }
@@ -237,7 +246,7 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 	}
 	err = take_item(offer);
 	if (!err) {
-		held = ksm_merge_is_held(offer);
+		held = is_held(offer, offer);
 		err = held ? -EAGAIN : join(offer, node, keep);
 	}
 	folio_put(keep);
@@ -270,10 +279,10 @@ static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin
 	if (is_large(twin->page) && ksm_merge_split(twin->page))
 		return KSM_MATCH_FAILED;
 	/* Asked before it costs other page tables, and all CPUs, something. */
-	if (ksm_merge_is_held(offer))
+	if (is_held(offer, offer))
 		return KSM_MATCH_BUSY;
-	if (ksm_merge_is_held(twin))
-		return KSM_MATCH_FAILED;
+	if (is_held(offer, twin))
+		return offer->drained ? KSM_MATCH_FAILED : KSM_MATCH_BUSY;
 	if (!is_full(offer->page))
 		pair(offer, twin);
 	else if (!is_full(twin->page))

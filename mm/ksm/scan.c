@@ -34,15 +34,37 @@
 #include "unstable_tree.h"
 #include "walk.h"
 
+/* Between two drains of which the first was in vain. */
+#define DRAIN_REST	(HZ / 50)
+
 /* P: all of it. */
 static struct {
 	bool		active;		/* a round is under way */
+	enum {
+		DRAIN_NOT_YET,
+		DRAIN_WANTED,
+		DRAIN_DONE,
+		DRAIN_SPARED,
+	} drain;			/* of the per-CPU lists on the way to the LRU */
+	bool		pinned;		/* the last drain was in vain */
+	unsigned long	drain_at;	/* jiffies: not before, then */
 	unsigned int	seq;
 	struct ksm_glance_run	run;
 } round;
 
 /* ------------------------------------------------------------------------ */
 /* A run.                                                                   */
+
+/* A reference is in the way of a merge. It may be that of a per-CPU list. */
+static void drain_for(const struct ksm_offer *offer)
+{
+	if (!offer->drained) {
+		round.drain = DRAIN_WANTED;
+	} else if (round.drain == DRAIN_DONE) {
+		round.pinned = true;
+		round.drain_at = jiffies + DRAIN_REST;
+	}
+}
 
 /* See to one page of the run. */
 static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahead *ahead,
@@ -55,6 +77,7 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 		.addr	= found->addr,
 		.page	= found->page,
 		.ahead	= ahead,
+		.drained = round.drain != DRAIN_NOT_YET,
 	};
 
 	if (folio_test_ksm(page_folio(offer.page))) {
@@ -62,25 +85,27 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 		ksm_meet_merged(run, i, &offer, budget);
 		return;
 	}
-	if (ksm_meet_page(&offer, found, budget) != KSM_MATCH_LARGE)
-		return;
-	/*
-	 * To split the folio there must be no reference but one, so the run
-	 * ends here. Once more is enough: the folio is small then, or cannot
-	 * be split now.
-	 */
-	ksm_walk_cut(run, i + 1, found->addr + PAGE_SIZE);
-	if (!ksm_merge_split(offer.page)) {
-		found->read = false;
-		found->passes = true;
-		ksm_meet_page(&offer, found, budget);
+	if (ksm_meet_page(&offer, found, budget) == KSM_MATCH_LARGE) {
+		/*
+		 * To split the folio there must be no reference but one, so the
+		 * run ends here. Once more is enough: the folio is small then, or
+		 * cannot be split now.
+		 */
+		ksm_walk_cut(run, i + 1, found->addr + PAGE_SIZE);
+		if (!ksm_merge_split(offer.page)) {
+			found->read = false;
+			found->passes = true;
+			ksm_meet_page(&offer, found, budget);
+		}
 	}
+	if (offer.held)
+		drain_for(&offer);
 }
 
-/* Somebody else needs the thread or the lock. */
+/* Somebody else needs the thread or the lock, or the thread has to do something else. */
 static bool must_end(void)
 {
-	return freezing(current) || ksm_state_pass_wanted();
+	return round.drain == DRAIN_WANTED || freezing(current) || ksm_state_pass_wanted();
 }
 
 static bool must_yield(struct ksm_mm *km)
@@ -130,7 +155,10 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 		if (i + 1 < run->nr && (next->read || next->passes))
 			ksm_page_plan(&ahead, next->page);
 		scan_page(run, i, &ahead, budget);
-		if (i + 1 < run->nr && (!budget->left || must_yield(run->km)))
+		/* It is met again then. */
+		if (round.drain == DRAIN_WANTED)
+			ksm_walk_cut(run, i + 1, run->pages[i].addr);
+		else if (i + 1 < run->nr && (!budget->left || must_yield(run->km)))
 			ksm_walk_cut(run, i + 1, next->addr);
 		ksm_walk_pass_on(run, i);
 	}
@@ -207,6 +235,8 @@ static void renew_sieve(void)
 
 static void begin_round(void)
 {
+	round.pinned = round.pinned && time_before(jiffies, round.drain_at);
+	round.drain = round.pinned ? DRAIN_SPARED : DRAIN_NOT_YET;
 	trace_ksm_start_scan(round.seq, atomic_long_read(&ksm_counts.items));
 	ksm_unstable_reset();
 	ksm_sieve_turn(ksm_state_known());
@@ -226,9 +256,6 @@ static void end_round(void)
 /**
  * ksm_scan_at_start() - will the next batch begin a round?
  *
- * Pages that wait in per-CPU lists for their place on the LRU carry a reference
- * that keeps them from merging; before a round is the time to drain those.
- *
  * Context: Any context. A hint.
  * Return: true if so.
  */
@@ -238,11 +265,27 @@ bool ksm_scan_at_start(void)
 }
 
 /**
+ * ksm_scan_wants_drain() - does the round wait for lru_add_drain_all()?
+ *
+ * Pages that wait in per-CPU lists for their place on the LRU carry a reference
+ * that keeps them from merging. The first time in a round that a page does not merge for
+ * any reference, the batch ends, and the next one begins with this page. Where that was
+ * in vain, as for a pinned page, the next rounds do without for a while.
+ *
+ * Context: ksmd.
+ * Return: true if so.
+ */
+bool ksm_scan_wants_drain(void)
+{
+	return round.drain == DRAIN_WANTED;
+}
+
+/**
  * ksm_scan_batch() - go on with the round, or begin one
  * @pages: how many pages to read
  *
- * Ends early at the end of the round, when the thread is to be frozen, or when
- * somebody waits for the lock.
+ * Ends early at the end of the round, when the thread is to be frozen, when
+ * somebody waits for the lock, and when ksm_scan_wants_drain().
  *
  * Context: ksmd. The caller holds ksm_pass_lock.
  */
@@ -257,6 +300,8 @@ void ksm_scan_batch(unsigned int pages)
 
 	if (!round.active)
 		begin_round();
+	else if (round.drain == DRAIN_WANTED)
+		round.drain = DRAIN_DONE;
 	ksm_sieve_grow();
 	while (done && budget.left && !must_end()) {
 		km = ksm_mms_next();
@@ -286,5 +331,6 @@ void ksm_scan_restart(void)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	WRITE_ONCE(round.active, false);
+	round.drain = DRAIN_NOT_YET;
 	ksm_sieve_drop();
 }

@@ -242,6 +242,8 @@ struct ksm_ahead {
  * @item: its item, in @owner's records
  * @ahead: what to fetch while it is read; may be NULL
  * @failed: a merge of it has failed, so it may not be what it was
+ * @held: it would merge, but for a reference on it or on its twin
+ * @drained: no such reference is that of a per-CPU list
  */
 struct ksm_offer {
 	struct ksm_mm		*owner;
@@ -251,6 +253,8 @@ struct ksm_offer {
 	struct ksm_item		*item;
 	struct ksm_ahead	*ahead;
 	bool			failed;
+	bool			held;
+	bool			drained;
 };
 
 /**

@@ -294,7 +294,7 @@ void ksm_test_unlock(struct mm_struct *mm)
  */
 bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long addr)
 {
-	*offer = (struct ksm_offer) { .owner = km, .addr = addr };
+	*offer = (struct ksm_offer) { .owner = km, .addr = addr, .drained = true };
 	offer->page = ksm_page_find(ksm_mm_of(km), addr, &offer->vma);
 	return offer->page;
 }
