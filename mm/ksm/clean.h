@@ -4,6 +4,8 @@
 
 #include <linux/mm_types.h>
 
+struct ksm_mm;
+
 /**
  * struct ksm_cleaned - PTEs that were cleaned under one hold of the PTL
  * @from: address of the first
@@ -14,11 +16,14 @@ struct ksm_cleaned {
 	unsigned long	to;
 };
 
+bool ksm_clean_may(struct ksm_mm *km);
 void ksm_clean_pte(struct ksm_cleaned *cleaned, struct vm_area_struct *vma,
 		   unsigned long addr, pte_t *ptep, struct page *page);
-void ksm_clean_flush(struct ksm_cleaned *cleaned, struct vm_area_struct *vma, spinlock_t *ptl);
+void ksm_clean_flush(struct ksm_cleaned *cleaned, struct ksm_mm *km,
+		     struct vm_area_struct *vma, spinlock_t *ptl);
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-void ksm_clean_pmd(struct vm_area_struct *vma, unsigned long haddr, pmd_t *pmd);
+void ksm_clean_pmd(struct ksm_mm *km, struct vm_area_struct *vma, unsigned long haddr,
+		   pmd_t *pmd);
 #endif
 
 #endif /* _MM_KSM_CLEAN_H */

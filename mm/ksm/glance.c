@@ -228,7 +228,7 @@ static bool note(struct ksm_glance_run *run, unsigned int i, void *entry, struct
 static bool shall_clean(const struct ksm_glance_run *run, const struct mapping *found,
 			const struct ksm_record *record)
 {
-	return run->reread && found->dirty &&
+	return run->may_clean && found->dirty &&
 	       ksm_policy_clean(record->age, record->calm);
 }
 
@@ -348,7 +348,7 @@ void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
 			break;
 	}
 	arch_leave_lazy_mmu_mode();
-	ksm_clean_flush(&run->cleaned, run->vma, ptl);
+	ksm_clean_flush(&run->cleaned, run->km, run->vma, ptl);
 	take_all(run);
 }
 
@@ -381,7 +381,7 @@ static void clean_pmd(struct ksm_glance_run *run, pmd_t *pmd)
 	unsigned long haddr = run->begin & HPAGE_PMD_MASK;
 	unsigned long first = haddr >> PAGE_SHIFT;
 
-	ksm_clean_pmd(run->vma, haddr, pmd);
+	ksm_clean_pmd(run->km, run->vma, haddr, pmd);
 	ksm_record_distrust(run->km, first, first + HPAGE_PMD_NR - 1);
 }
 
@@ -393,7 +393,7 @@ static void clean_pmd(struct ksm_glance_run *run, pmd_t *pmd)
 static bool shall_clean_huge(const struct ksm_glance_run *run, bool dirty,
 			     const struct ksm_record *record)
 {
-	return run->reread && dirty &&
+	return run->may_clean && dirty &&
 	       (ksm_policy_clean(record->age, record->trusted) ||
 		ksm_policy_reread(run->turn + (run->begin >> HPAGE_PMD_SHIFT), HUGE_ROUNDS));
 }

@@ -45,6 +45,7 @@ enum ksm_glance {
  * @turn: number of the round
  * @reread: a page is read once in so many rounds, whatever its PTE says; 0: no PTE
  *	    is believed
+ * @may_clean: PTEs may be cleaned
  * @smart: old pages are not read in each round
  * @noted: up to this address the sieve was told of pages in this round
  * @quiet: there is no news of any hash, see ksm_sieve_is_quiet()
@@ -69,6 +70,7 @@ struct ksm_glance_run {
 	struct ksm_mm		*km;
 	unsigned int		turn;
 	unsigned int		reread;
+	bool			may_clean;
 	bool			smart;
 	unsigned long		noted;
 	bool			quiet;

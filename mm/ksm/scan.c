@@ -10,7 +10,7 @@
  *
  * Owns the state of the round. Does not know what is remembered of a page.
  *
- * Floor 6: knows walking, meeting, forgetting, the sieve and mms.
+ * Floor 6: knows walking, meeting, forgetting, cleaning, the sieve and mms.
  */
 #include <linux/freezer.h>
 #include <linux/mm.h>
@@ -19,6 +19,7 @@
 #include <trace/events/ksm.h>
 
 #include "block.h"
+#include "clean.h"
 #include "forget.h"
 #include "glance.h"
 #include "match.h"
@@ -180,6 +181,7 @@ static void begin_run(struct ksm_glance_run *run, struct ksm_mm *km,
 	/* Who has page tables of his own does not tell ours of a write. */
 	if (mm_has_notifiers(ksm_mm_of(km)))
 		run->reread = 0;
+	run->may_clean = run->reread && ksm_clean_may(km);
 	run->most = budget->left;
 	run->reads = DIV_ROUND_UP_ULL(budget->left, KSM_BUDGET_READ);
 }

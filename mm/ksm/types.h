@@ -58,6 +58,7 @@ struct ksm_chain;
  * @noted: up to this address the sieve was told of the pages in this round (P)
  * @users: how many batches work on the mm now; its exit waits for them (M)
  * @turn: the last round that came to it (M)
+ * @rests_until: when a program of it may be interrupted again, by local_clock() (P)
  * @items: items in the records (R)
  * @bytes: memory of the records (R)
  * @kept: KSM pages of which this mm has the first item: they are not saved (L)
@@ -77,6 +78,7 @@ struct ksm_mm {
 	unsigned int		users;
 	unsigned int		turn;
 	unsigned int		again;
+	u64			rests_until;
 	unsigned long		items;
 	unsigned long		bytes;
 	unsigned long		kept;

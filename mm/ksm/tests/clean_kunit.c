@@ -3,6 +3,7 @@
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/sched/clock.h>
 #include <linux/uaccess.h>
 
 #include "../mms.h"
@@ -67,6 +68,7 @@ static void a_page_that_was_cleaned_but_not_read_is_read_next(struct kunit *test
 	mmap_read_lock(at.mm);
 	run.km = ksm_mms_find(at.mm);
 	run.reread = KSM_TEST_SELDOM;
+	run.may_clean = true;
 	run.most = U64_MAX;
 	run.reads = UINT_MAX;
 	ksm_walk_next(&run, 0);
@@ -181,6 +183,70 @@ static void a_huge_page_has_one_bit_for_all(struct kunit *test)
 #endif
 }
 
+/* A program that runs until it is stopped, on a CPU of its own. */
+static int run_on(void *mm)
+{
+	kthread_use_mm(mm);
+	while (!kthread_should_stop())
+		cond_resched();
+	kthread_unuse_mm(mm);
+	return 0;
+}
+
+static void end_program(void *program)
+{
+	kthread_stop(program);
+}
+
+static void let_run(struct kunit *test, struct mm_struct *mm)
+{
+	unsigned int here = raw_smp_processor_id(), cpu = cpumask_any_but(cpu_online_mask, here);
+	unsigned long until = jiffies + 10 * HZ;
+	struct task_struct *program;
+
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs two CPUs");
+	program = kthread_create_on_cpu(run_on, mm, cpu, "ksm_runs");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(program));
+	ksm_test_at_end(test, end_program, program);
+	wake_up_process(program);
+	while (!cpumask_test_cpu(cpu, mm_cpumask(mm)) && time_before(jiffies, until))
+		cond_resched();
+	if (!cpumask_test_cpu(cpu, mm_cpumask(mm)))
+		kunit_skip(test, "needs a machine that interrupts CPUs for a flush");
+}
+
+static void a_running_program_is_given_a_rest(struct kunit *test)
+{
+	struct ksm_mm *km = ksm_mms_find(at.mm);
+	unsigned int i;
+
+	let_run(test, at.mm);
+	/* It was not interrupted for long. */
+	km->rests_until = 0;
+	ksm_test_write(test, at.mm, at.page[2], 7);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	KUNIT_EXPECT_GT(test, km->rests_until, local_clock());
+
+	/* What cannot be cleaned is read as long. */
+	km->rests_until = U64_MAX;
+	ksm_test_write(test, at.mm, at.page[2], 8);
+	for (i = 0; i < 5; i++) {
+		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+		KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	}
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], 8));
+}
+
+static void who_does_not_run_needs_no_rest(struct kunit *test)
+{
+	ksm_mms_find(at.mm)->rests_until = U64_MAX;
+	ksm_test_write(test, at.mm, at.page[2], 7);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+}
+
 static struct kunit_case clean_cases[] = {
 	KUNIT_CASE(what_a_PTE_knew_the_folio_knows),
 	KUNIT_CASE(who_writes_on_makes_the_PTE_dirty_again),
@@ -190,6 +256,8 @@ static struct kunit_case clean_cases[] = {
 	KUNIT_CASE(who_comes_to_rest_merges_in_the_next_round),
 	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),
 	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
+	KUNIT_CASE(a_running_program_is_given_a_rest),
+	KUNIT_CASE(who_does_not_run_needs_no_rest),
 	{ }
 };
 

@@ -81,6 +81,8 @@ struct mm_struct *ksm_test_mm(struct kunit *test)
 	mm->task_size = TASK_SIZE;
 	arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
 	set_bit(MMF_DISABLE_THP, &mm->flags);
+	/* Were the mm known to two CPUs, one of them could not clean it when it likes. */
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	ksm_test_at_end(test, end_mm, mm);
 	return mm;
 }
