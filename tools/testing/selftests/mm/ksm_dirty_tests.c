@@ -81,10 +81,11 @@ static void page_idle_tells_of_use_and_of_nothing_else(void)
 	ksm_stop();
 	for (i = 0; i < PAGES; i++) {
 		pfn[i] = ksm_pfn(mem + i * psize());
-		told[i] = ksm_idle_set(fd, pfn[i]);
+		/* Of a page that is still on its way to the LRU it tells nothing. */
+		told[i] = ksm_idle_set(fd, pfn[i]) && ksm_is_idle(fd, pfn[i]);
 		nr += told[i];
 	}
-	ksm_check(nr, "page_idle tells of no page");
+	ksm_check(nr >= PAGES / 2, "page_idle tells of %zu pages only", nr);
 	ksm_flush_tlb();
 	ksm_clean();
 	for (i = 0; i < PAGES; i++)
