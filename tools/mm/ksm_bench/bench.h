@@ -8,8 +8,8 @@
  * What the parts know of each other, low to high: say prints and fails; proc, which
  * is ksm_share's as well, finds ksmd and what /proc counts; knob is KSM in sysfs; clock
  * is ksmd's CPU time; area is memory whose content can be told again; pace lets ksmd run
- * for whole rounds, and takes its time; crew is processes of equal content; the workloads are in the other
- * files, and main has their list.
+ * for whole rounds, and takes its time; crew is processes of equal content; the workloads
+ * are in the other files, and main has their list.
  */
 #ifndef KSM_BENCH_H
 #define KSM_BENCH_H

@@ -2,6 +2,7 @@
 /* Knob: KSM's files in sysfs, and files that are read again and again. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,12 +52,13 @@ static void read_again(const char *path, char text[TEXT])
 
 unsigned long knob_get(const char *name)
 {
-	char path[80], text[TEXT];
+	char path[80], text[TEXT], *end;
 	unsigned long value;
 
 	snprintf(path, sizeof(path), KSM "%s", name);
 	read_again(path, text);
-	if (sscanf(text, "%lu", &value) != 1)
+	value = strtoul(text, &end, 10);
+	if (end == text)
 		fail("%s is no number, but %s", path, text);
 	return value;
 }
