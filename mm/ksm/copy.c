@@ -120,7 +120,7 @@ static unsigned int fill(struct ksm_copies *run, unsigned int most)
 
 	for (i = 0; i < most; i++, addr += PAGE_SIZE) {
 		if (i + 1 < most) {
-			ksm_page_plan(&ahead, pte_page(run->found[i + 1]));
+			ksm_page_plan(&ahead, pte_page(run->found[i + 1]), NULL);
 			ksm_page_fetch(&ahead);
 		}
 		from = pte_page(run->found[i]);

@@ -160,6 +160,7 @@ static void take(struct ksm_glance_run *run, unsigned int i, bool passes)
 		.referenced	= !shares,
 		.read		= run->at[i].what == KSM_GLANCE_READ,
 		.passes		= passes,
+		.hash		= run->at[i].hash,
 		.clean		= run->at[i].clean,
 	};
 }

@@ -18,6 +18,7 @@
  * @referenced: whether the reference on its folio belongs to this page
  * @read: it must be read
  * @passes: it need not, and the sieve lets it pass
+ * @hash: its hash, if it passes
  * @clean: its PTE is clean: who writes to it later can be told by that
  */
 struct ksm_glance_page {
@@ -27,6 +28,7 @@ struct ksm_glance_page {
 	bool		read;
 	bool		passes;
 	bool		clean;
+	u64		hash;
 };
 
 /* What a glance makes of one address. */

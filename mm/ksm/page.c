@@ -186,26 +186,39 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
  */
 #define STEP	1024
 
-static void fetch(struct ksm_ahead *ahead, unsigned long most)
+static void fetch(struct ksm_ahead *ahead, unsigned int most)
 {
-	const void *end = min(ahead->line + most, ahead->end);
+	unsigned int at = PAGE_SIZE - ahead->left, end = at + min(most, ahead->left);
 
-	for (; ahead->line < end; ahead->line += L1_CACHE_BYTES)
-		prefetch(ahead->line);
+	for (; at < end; at += L1_CACHE_BYTES) {
+		if (ahead->page)
+			prefetch(ahead->page + at);
+		if (ahead->twin)
+			prefetch(ahead->twin + at);
+	}
+	ahead->left = PAGE_SIZE - end;
+}
+
+static const void *content_of(const struct page *page)
+{
+	return page && !PageHighMem(page) ? page_address(page) : NULL;
 }
 
 /**
  * ksm_page_plan() - a page is going to be looked at soon
  * @ahead: filled in
  * @page: the page
+ * @twin: what it may be compared with; NULL for nothing
  *
- * Context: Any context. The caller keeps @page from being freed as long as that is
- *	    of use: it is a wish, and nothing happens if the page goes.
+ * Context: Any context. The caller keeps @page and @twin from being freed as long as
+ *	    that is of use: it is a wish, and nothing happens if one of them goes.
  */
-void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page)
+void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
+		   const struct page *twin)
 {
-	ahead->line = PageHighMem(page) ? NULL : page_address(page);
-	ahead->end = ahead->line ? ahead->line + PAGE_SIZE : NULL;
+	ahead->page = content_of(page);
+	ahead->twin = content_of(twin);
+	ahead->left = PAGE_SIZE;
 }
 
 /**

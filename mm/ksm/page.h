@@ -20,7 +20,8 @@ struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
 pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp);
 enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 				  unsigned long pfn);
-void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page);
+void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
+		   const struct page *twin);
 void ksm_page_fetch(struct ksm_ahead *ahead);
 u64 ksm_page_hash(struct page *page);
 u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead);

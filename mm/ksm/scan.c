@@ -154,7 +154,8 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 	for (i = 0; i < run->nr; i++, next++) {
 		ksm_page_fetch(&ahead);
 		if (i + 1 < run->nr && (next->read || next->passes))
-			ksm_page_plan(&ahead, next->page);
+			ksm_page_plan(&ahead, next->page,
+				      next->passes ? ksm_stable_guess(next->hash) : NULL);
 		scan_page(run, i, &ahead, budget);
 		/* It is met again then. */
 		if (round.drain == DRAIN_WANTED)

@@ -35,6 +35,9 @@
 #include "stable_tree.h"
 #include "state.h"
 
+/* Who is joined so often is in the cache. */
+#define OFTEN	8
+
 static struct rb_root roots[KSM_ROOTS];		/* S */
 static LIST_HEAD(aside);			/* S */
 
@@ -163,6 +166,35 @@ enum ksm_found ksm_stable_search(u64 hash, struct page *page, struct ksm_ahead *
 	*nodep = at.node;
 	*foliop = at.folio;
 	return found;
+}
+
+/**
+ * ksm_stable_guess() - the KSM page that a search for a hash will touch first
+ * @hash: the hash
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ * Return: The page, without a reference: good for nothing but to fetch into the cache
+ *	   what it holds, for it may be gone, or on another NUMA node; NULL for none, or
+ *	   if so many have joined it that it will be there.
+ */
+const struct page *ksm_stable_guess(u64 hash)
+{
+	const struct ksm_node *node = NULL;
+	struct rb_node *place;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	mutex_lock(&ksm_stable_lock);
+	for (place = roots[ksm_root_of(hash)].rb_node; place;
+	     place = hash < node->hash ? place->rb_left : place->rb_right) {
+		node = rb_entry(place, struct ksm_node, rb);
+		if (hash == node->hash)
+			break;
+	}
+	mutex_unlock(&ksm_stable_lock);
+	if (!place || READ_ONCE(node->nr_items) >= OFTEN)
+		return NULL;
+	return pfn_to_page(READ_ONCE(node->pfn));
 }
 
 static void plant(struct ksm_node *node, struct place *at)

@@ -4,6 +4,7 @@
 
 #include "types.h"
 
+const struct page *ksm_stable_guess(u64 hash);
 enum ksm_found ksm_stable_search(u64 hash, struct page *page, struct ksm_ahead *ahead,
 				 struct ksm_node **nodep, struct folio **foliop);
 int ksm_stable_insert(struct ksm_node *node, struct folio *folio);

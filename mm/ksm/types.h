@@ -226,13 +226,15 @@ struct ksm_chain {
 };
 
 /**
- * struct ksm_ahead - a page that is looked at soon, on its way into the cache
- * @line: the first of its lines that was not asked for yet
- * @end: behind the last; @line if there is nothing to ask for
+ * struct ksm_ahead - pages that are looked at soon, on their way into the cache
+ * @page: what one of them holds; NULL for none
+ * @twin: what it will be compared with; NULL for none
+ * @left: bytes of them that were not asked for yet
  */
 struct ksm_ahead {
-	const void		*line;
-	const void		*end;
+	const void		*page;
+	const void		*twin;
+	unsigned int		left;
 };
 
 /**

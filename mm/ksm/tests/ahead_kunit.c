@@ -34,14 +34,8 @@ static struct ksm_ahead plan(void)
 {
 	struct ksm_ahead ahead;
 
-	ksm_page_plan(&ahead, &at.next->page);
+	ksm_page_plan(&ahead, &at.next->page, NULL);
 	return ahead;
-}
-
-/* What is left to be asked for. */
-static size_t left(const struct ksm_ahead *ahead)
-{
-	return ahead->end - ahead->line;
 }
 
 static int sign(int order)
@@ -100,21 +94,22 @@ static void all_of_the_other_page_is_asked_for(struct kunit *test)
 	struct page *a = &at.a->page, *b = &at.b->page;
 	struct ksm_ahead ahead = plan();
 
-	KUNIT_EXPECT_PTR_EQ(test, ahead.line, folio_address(at.next));
-	KUNIT_EXPECT_EQ(test, left(&ahead), PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, ahead.page, folio_address(at.next));
+	KUNIT_EXPECT_NULL(test, ahead.twin);
+	KUNIT_EXPECT_EQ(test, ahead.left, PAGE_SIZE);
 	ksm_page_hash_ahead(a, &ahead);
-	KUNIT_EXPECT_EQ(test, left(&ahead), 0);
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 
 	ahead = plan();
 	KUNIT_EXPECT_EQ(test, ksm_page_compare_ahead(a, b, &ahead), 0);
-	KUNIT_EXPECT_EQ(test, left(&ahead), 0);
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 
 	ahead = plan();
 	ksm_page_fetch(&ahead);
-	KUNIT_EXPECT_EQ(test, left(&ahead), 0);
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 	/* Nothing is no page. */
 	ksm_page_fetch(&ahead);
-	KUNIT_EXPECT_EQ(test, left(&ahead), 0);
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 
 /* Of two pages that differ at once little is read, and little fetched. */
@@ -124,9 +119,22 @@ static void a_look_that_is_over_soon_leaves_the_rest(struct kunit *test)
 
 	words(at.b)[0]++;
 	ksm_page_compare_ahead(&at.a->page, &at.b->page, &ahead);
-	KUNIT_EXPECT_GT(test, left(&ahead), 0);
+	KUNIT_EXPECT_GT(test, ahead.left, 0);
 	ksm_page_hash_ahead(&at.a->page, &ahead);
-	KUNIT_EXPECT_EQ(test, left(&ahead), 0);
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
+}
+
+static void its_twin_is_asked_for_as_well(struct kunit *test)
+{
+	struct page *a = &at.a->page, *b = &at.b->page;
+	struct ksm_ahead ahead;
+
+	ksm_page_plan(&ahead, a, b);
+	KUNIT_EXPECT_PTR_EQ(test, ahead.page, folio_address(at.a));
+	KUNIT_EXPECT_PTR_EQ(test, ahead.twin, folio_address(at.b));
+	KUNIT_EXPECT_EQ(test, ksm_page_hash_ahead(&at.next->page, &ahead),
+			ksm_page_hash(&at.next->page));
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 
 static struct kunit_case ahead_cases[] = {
@@ -135,6 +143,7 @@ static struct kunit_case ahead_cases[] = {
 	KUNIT_CASE(the_first_difference_counts),
 	KUNIT_CASE(all_of_the_other_page_is_asked_for),
 	KUNIT_CASE(a_look_that_is_over_soon_leaves_the_rest),
+	KUNIT_CASE(its_twin_is_asked_for_as_well),
 	{ }
 };
 

@@ -32,6 +32,16 @@ static u64 hash_of(struct folio *folio)
 }
 
 /* Search for a page of @probe's content, which is @node's if that is not NULL. */
+static struct page *guess(struct folio *probe)
+{
+	const struct page *page;
+
+	mutex_lock(&ksm_pass_lock);
+	page = ksm_stable_guess(hash_of(probe));
+	mutex_unlock(&ksm_pass_lock);
+	return (struct page *)page;
+}
+
 static void expect_found(struct kunit *test, struct folio *probe, struct ksm_node *node)
 {
 	struct ksm_node *found = NULL;
@@ -120,6 +130,46 @@ static void what_is_found_is_referenced(struct kunit *test)
 	folio_put(found);
 	expect_found(test, ksm_test_folio(test, 2), NULL);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+}
+
+/* Two pages of different hash in one tree; of so many there are 32 such pairs or so. */
+static void make_neighbours(struct kunit *test, struct folio *pair[2])
+{
+	u64 *first = kunit_kcalloc(test, KSM_ROOTS, sizeof(*first), GFP_KERNEL), i, *at;
+	struct folio *probe = ksm_test_folio(test, 0);
+
+	KUNIT_ASSERT_NOT_NULL(test, first);
+	for (i = 1; i < 512; i++) {
+		memset64(folio_address(probe), i, PAGE_SIZE / sizeof(i));
+		at = &first[ksm_root_of(hash_of(probe))];
+		pair[0] = ksm_test_folio(test, *at);
+		pair[1] = ksm_test_folio(test, i);
+		if (*at && hash_of(pair[0]) != hash_of(pair[1]))
+			return;
+		*at = *at ?: i;
+	}
+	kunit_skip(test, "found no two hashes in one tree");
+}
+
+/* It is only where a search will come to: not touched, and not kept. */
+static void a_guess_goes_by_the_hash_alone(struct kunit *test)
+{
+	struct folio *pair[2];
+	struct ksm_node *node;
+
+	make_neighbours(test, pair);
+	KUNIT_EXPECT_NULL(test, guess(pair[0]));
+	node = ksm_test_keep(test, pair[0]);
+	KUNIT_EXPECT_NULL(test, guess(pair[1]));
+	ksm_test_keep(test, pair[1]);
+	KUNIT_EXPECT_PTR_EQ(test, guess(pair[0]), &pair[0]->page);
+	KUNIT_EXPECT_PTR_EQ(test, guess(pair[1]), &pair[1]->page);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(pair[0]), 1);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(pair[1]), 1);
+	/* What is joined all the time is in the cache. */
+	node->nr_items = 100;
+	KUNIT_EXPECT_NULL(test, guess(pair[0]));
+	node->nr_items = 0;
 }
 
 static void equal_content_under_another_hash_is_no_twin(struct kunit *test)
@@ -345,6 +395,7 @@ static void who_was_set_aside_is_met_last(struct kunit *test)
 static struct kunit_case stable_cases[] = {
 	KUNIT_CASE(equal_content_is_found),
 	KUNIT_CASE(what_is_found_is_referenced),
+	KUNIT_CASE(a_guess_goes_by_the_hash_alone),
 	KUNIT_CASE(equal_content_under_another_hash_is_no_twin),
 	KUNIT_CASE(pages_of_one_hash_are_found_by_content),
 	KUNIT_CASE(pages_of_one_hash_keep_the_tree_low),
