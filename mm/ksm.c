@@ -112,7 +112,6 @@
 #include "ksm/node.h"
 #include "ksm/profit.h"
 #include "ksm/rmap.h"
-#include "ksm/stable_tree.h"
 #include "ksm/state.h"
 #include "ksm/sysfs.h"
 #include "ksm/vma.h"
@@ -343,7 +342,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 void folio_migrate_ksm(struct folio *dst, struct folio *src)
 {
 	ksm_hold_migrate(dst, src);
-	ksm_stable_moved(dst);
+	ksm_node_moved(dst);
 }
 #endif
 

@@ -210,7 +210,7 @@ int ksm_forget_meet_swapins(void)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node)) {
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 		if (ksm_hold_peek(node, &folio) != KSM_PEEK_OK)
@@ -282,7 +282,7 @@ void ksm_forget_nodes(void)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	for (node = ksm_stable_first(); node; node = next) {
+	for (node = ksm_stable_next(NULL); node; node = next) {
 		next = ksm_stable_next(node);
 		if (ksm_hold_peek(node, &folio) == KSM_PEEK_OK) {
 			drop_unmapped(node, folio);
@@ -310,7 +310,7 @@ void ksm_forget_pfns(unsigned long first, unsigned long last)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	for (node = ksm_stable_first(); node; node = next) {
+	for (node = ksm_stable_next(NULL); node; node = next) {
 		next = ksm_stable_next(node);
 		if (node->pfn >= first && node->pfn <= last) {
 			ksm_hold_abandon(node);

@@ -9,7 +9,7 @@
  * Owns nodes and their lists. Does not know trees: who drops a node takes it
  * out of its tree first.
  *
- * Floor 2: knows items.
+ * Floor 2: knows items and pages.
  */
 #include <linux/mm.h>
 #include <linux/rmap.h>
@@ -17,6 +17,7 @@
 
 #include "item.h"
 #include "node.h"
+#include "page.h"
 #include "state.h"
 
 /* So many anchors are nothing to worry about. */
@@ -321,6 +322,25 @@ void ksm_node_set_astray(struct ksm_node *node, bool astray)
 	node->astray = astray;
 	update_due(node);
 	spin_unlock(&ksm_link_lock);
+}
+
+/**
+ * ksm_node_moved() - a KSM page has moved
+ * @folio: where it is now
+ *
+ * If that is on another NUMA node, the sweep puts its node into another tree.
+ *
+ * Context: The caller holds @folio's lock, and has had its node follow it. Does
+ *	    not sleep.
+ */
+void ksm_node_moved(struct folio *folio)
+{
+	struct ksm_node *node = ksm_node_of(folio);
+
+	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
+
+	if (node && READ_ONCE(node->nid) != ksm_page_nid(&folio->page))
+		ksm_node_set_astray(node, true);
 }
 
 /**

@@ -15,6 +15,7 @@ void ksm_node_link(struct ksm_node *node, struct ksm_item *item,
 bool ksm_node_unlink(struct ksm_item *item, struct folio *folio);
 void ksm_node_disband(struct ksm_node *node);
 void ksm_node_set_astray(struct ksm_node *node, bool astray);
+void ksm_node_moved(struct folio *folio);
 struct ksm_node *ksm_node_next_due(void);
 unsigned long ksm_node_count_due(void);
 

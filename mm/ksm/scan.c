@@ -230,7 +230,7 @@ static void renew_sieve(void)
 	if (!ksm_sieve_worn(nodes))
 		return;
 	ksm_sieve_renew(nodes);
-	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node)) {
 		ksm_sieve_keep(node->hash);
 		cond_resched();
 	}

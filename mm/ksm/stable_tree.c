@@ -172,7 +172,7 @@ enum ksm_found ksm_stable_search(u64 hash, struct page *page, struct ksm_ahead *
  * ksm_stable_guess() - the KSM page that a search for a hash will touch first
  * @hash: the hash
  *
- * Context: Process context; may sleep. The caller holds ksm_pass_lock.
+ * Context: Process context; does not sleep. The caller holds ksm_pass_lock.
  * Return: The page, without a reference: good for nothing but to fetch into the cache
  *	   what it holds, for it may be gone, or on another NUMA node; NULL for none, or
  *	   if so many have joined it that it will be there.
@@ -184,14 +184,12 @@ const struct page *ksm_stable_guess(u64 hash)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	mutex_lock(&ksm_stable_lock);
 	for (place = roots[ksm_root_of(hash)].rb_node; place;
 	     place = hash < node->hash ? place->rb_left : place->rb_right) {
 		node = rb_entry(place, struct ksm_node, rb);
 		if (hash == node->hash)
 			break;
 	}
-	mutex_unlock(&ksm_stable_lock);
 	if (!place || READ_ONCE(node->nr_items) >= OFTEN)
 		return NULL;
 	return pfn_to_page(READ_ONCE(node->pfn));
@@ -405,25 +403,6 @@ void ksm_stable_prune(struct ksm_node *node)
 	}
 }
 
-/**
- * ksm_stable_moved() - a KSM page has moved
- * @folio: where it is now
- *
- * If that is on another NUMA node, the sweep puts its node into another tree.
- *
- * Context: The caller holds @folio's lock, and has had its node follow it. Does
- *	    not sleep.
- */
-void ksm_stable_moved(struct folio *folio)
-{
-	struct ksm_node *node = ksm_node_of(folio);
-
-	VM_WARN_ON_FOLIO(!folio_test_locked(folio), folio);
-
-	if (node && READ_ONCE(node->nid) != ksm_page_nid(&folio->page))
-		ksm_node_set_astray(node, true);
-}
-
 /* The first node of the first tree from @tree on; then those set aside. */
 static struct ksm_node *first_from(struct rb_root *tree)
 {
@@ -438,29 +417,15 @@ static struct ksm_node *first_from(struct rb_root *tree)
 }
 
 /**
- * ksm_stable_first() - the first of all nodes
+ * ksm_stable_next() - the node behind another
+ * @node: the node before, still where it was; NULL for the first
  *
- * Tree after tree, each in order; those that were set aside come last.
+ * Tree after tree, each in order; those that were set aside come last. Of a chain, all
+ * are gone through, beginning with the one that is shown. Should that leave after it was
+ * asked for the next, then the next is shown.
  *
  * Context: The caller holds ksm_pass_lock for the whole iteration: nobody else
  *	    changes the trees.
- * Return: The node; NULL when there is none.
- */
-struct ksm_node *ksm_stable_first(void)
-{
-	lockdep_assert_held(&ksm_pass_lock);
-
-	return first_from(roots);
-}
-
-/**
- * ksm_stable_next() - the node behind another
- * @node: the node before, still where it was
- *
- * Of a chain, all are gone through, beginning with the one that is shown. Should
- * that leave after it was asked for the next, then the next is shown.
- *
- * Context: As for ksm_stable_first().
  * Return: The node; NULL at the end.
  */
 struct ksm_node *ksm_stable_next(struct ksm_node *node)
@@ -469,6 +434,8 @@ struct ksm_node *ksm_stable_next(struct ksm_node *node)
 
 	lockdep_assert_held(&ksm_pass_lock);
 
+	if (!node)
+		return first_from(roots);
 	if (node->place == KSM_NODE_ASIDE)
 		return list_is_last(&node->aside, &aside) ? NULL :
 		       list_next_entry(node, aside);

@@ -11,8 +11,6 @@ int ksm_stable_insert(struct ksm_node *node, struct folio *folio);
 void ksm_stable_remove(struct ksm_node *node);
 void ksm_stable_prune(struct ksm_node *node);
 void ksm_stable_drop(struct ksm_node *node);
-void ksm_stable_moved(struct folio *folio);
-struct ksm_node *ksm_stable_first(void);
 struct ksm_node *ksm_stable_next(struct ksm_node *node);
 
 #endif /* _MM_KSM_STABLE_TREE_H */

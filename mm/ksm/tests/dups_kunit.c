@@ -258,7 +258,7 @@ static unsigned int count_nodes(void)
 	unsigned int count = 0;
 
 	mutex_lock(&ksm_pass_lock);
-	for (node = ksm_stable_first(); node && count < 100; node = ksm_stable_next(node))
+	for (node = ksm_stable_next(NULL); node && count < 100; node = ksm_stable_next(node))
 		count++;
 	mutex_unlock(&ksm_pass_lock);
 	return count;

@@ -72,7 +72,7 @@ static void expect_nothing_left(void *data)
 	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 0);
 	KUNIT_EXPECT_EQ(test, ksm_node_count_due(), 0);
 	KUNIT_EXPECT_FALSE(test, ksm_mms_populated());
-	KUNIT_EXPECT_NULL(test, ksm_stable_first());
+	KUNIT_EXPECT_NULL(test, ksm_stable_next(NULL));
 	ksm_counts.scanned = before.scanned;
 	ksm_counts.rounds = before.rounds;
 	WRITE_ONCE(ksm_state.run, before.run);

@@ -326,9 +326,9 @@ static void P56_memory_that_goes_takes_its_nodes_along(struct kunit *test)
 	kunit_remove_action(test, ksm_test_drop, second);
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_pfns(folio_pfn(b), folio_pfn(b));
-	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_first(), first);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_next(NULL), first);
 	ksm_forget_pfns(folio_pfn(a), folio_pfn(a));
-	KUNIT_EXPECT_NULL(test, ksm_stable_first());
+	KUNIT_EXPECT_NULL(test, ksm_stable_next(NULL));
 	mutex_unlock(&ksm_pass_lock);
 	expect_counts(test, 0, 0, 0);
 }

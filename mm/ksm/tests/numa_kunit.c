@@ -75,7 +75,7 @@ static struct folio *move(struct kunit *test, struct folio *src, int which, u64 
 	folio_lock(dst);
 	dst->mapping = src->mapping;
 	ksm_hold_migrate(dst, src);
-	ksm_stable_moved(dst);
+	ksm_node_moved(dst);
 	folio_unlock(dst);
 	folio_unlock(src);
 	return dst;
@@ -119,7 +119,7 @@ static unsigned int count_nodes(void)
 	unsigned int count = 0;
 
 	mutex_lock(&ksm_pass_lock);
-	for (node = ksm_stable_first(); node; node = ksm_stable_next(node))
+	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node))
 		count++;
 	mutex_unlock(&ksm_pass_lock);
 	return count;

@@ -31,7 +31,6 @@ static u64 hash_of(struct folio *folio)
 	return ksm_page_hash(&folio->page);
 }
 
-/* Search for a page of @probe's content, which is @node's if that is not NULL. */
 static struct page *guess(struct folio *probe)
 {
 	const struct page *page;
@@ -42,6 +41,7 @@ static struct page *guess(struct folio *probe)
 	return (struct page *)page;
 }
 
+/* Search for a page of @probe's content, which is @node's if that is not NULL. */
 static void expect_found(struct kunit *test, struct folio *probe, struct ksm_node *node)
 {
 	struct ksm_node *found = NULL;
@@ -224,7 +224,7 @@ static void order_is_by_hash_then_content(struct kunit *test)
 		ksm_test_keep(test, ksm_test_folio(test, i));
 
 	mutex_lock(&ksm_pass_lock);
-	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node)) {
 		folios[1] = pfn_folio(node->pfn);
 		if (last && last->hash == node->hash) {
 			KUNIT_EXPECT_LT(test, ksm_page_compare(&folios[0]->page,
@@ -341,7 +341,7 @@ static void expect_iteration(struct kunit *test, struct ksm_node **early, unsign
 	struct ksm_node *node;
 	unsigned int met = 0;
 
-	for (node = ksm_stable_first(); node; node = ksm_stable_next(node)) {
+	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node)) {
 		if (met++ < nr_early)
 			KUNIT_EXPECT_EQ(test, count_of(node, early, nr_early), 1);
 		else
