@@ -30,7 +30,6 @@
  */
 void ksm_filter_add(struct ksm_filter *filter, u64 mixed)
 {
-	unsigned int i, bit;
 	u64 *line;
 
 	filter->nr++;
@@ -39,10 +38,8 @@ void ksm_filter_add(struct ksm_filter *filter, u64 mixed)
 		return;
 	}
 	line = ksm_filter_line(&filter->layers[filter->nr_layers - 1], mixed);
-	for (i = 0; i < KSM_FILTER_BITS; i++, mixed >>= ilog2(KSM_LINE_BITS)) {
-		bit = mixed % KSM_LINE_BITS;
-		line[bit / 64] |= 1ULL << bit % 64;
-	}
+	line[ksm_filter_word(mixed)] |= ksm_filter_three(mixed);
+	line[ksm_filter_other_word(mixed)] |= ksm_filter_three(mixed >> 18);
 }
 
 static u32 lines_for(unsigned long room)

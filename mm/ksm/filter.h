@@ -2,14 +2,13 @@
 #ifndef _MM_KSM_FILTER_H
 #define _MM_KSM_FILTER_H
 
+#include <linux/bits.h>
 #include <linux/hash.h>
-#include <linux/log2.h>
 #include <linux/prefetch.h>
 #include <linux/types.h>
 
 #define KSM_LINE_WORDS		8	/* 64 bytes, whatever the machine's cache has */
 #define KSM_LINE_BITS		(KSM_LINE_WORDS * 64)
-#define KSM_FILTER_BITS		5	/* set for a hash */
 #define KSM_FILTER_LAYERS	24
 
 struct ksm_filter_layer {
@@ -33,7 +32,11 @@ struct ksm_filter {
 	bool		blind;
 };
 
-/* What the others are given: high bits tell the line, low bits the bits in it. */
+/*
+ * What the others are given: high bits tell the line, low bits the bits in it. Six are
+ * set for a hash: three in a word of the first half of the line, three in one of the
+ * other half.
+ */
 static inline u64 ksm_filter_mix(u64 hash, u64 seed)
 {
 	return (hash ^ seed) * GOLDEN_RATIO_64;
@@ -44,16 +47,30 @@ static inline u64 *ksm_filter_line(const struct ksm_filter_layer *layer, u64 mix
 	return layer->lines[(mixed >> 32) * layer->nr_lines >> 32];
 }
 
+static inline u64 ksm_filter_three(u64 mixed)
+{
+	return BIT_ULL(mixed % 64) | BIT_ULL(mixed / 64 % 64) | BIT_ULL(mixed / 4096 % 64);
+}
+
+/* Two bits tell each of these, those above what the masks are made of. */
+static_assert(KSM_LINE_WORDS == 8);
+
+static inline unsigned int ksm_filter_word(u64 mixed)
+{
+	return (mixed >> 36) % (KSM_LINE_WORDS / 2);
+}
+
+static inline unsigned int ksm_filter_other_word(u64 mixed)
+{
+	return KSM_LINE_WORDS / 2 + (mixed >> 38) % (KSM_LINE_WORDS / 2);
+}
+
 static inline bool ksm_filter_line_has(const u64 *line, u64 mixed)
 {
-	unsigned int i, bit;
+	u64 three = ksm_filter_three(mixed), others = ksm_filter_three(mixed >> 18);
 
-	for (i = 0; i < KSM_FILTER_BITS; i++, mixed >>= ilog2(KSM_LINE_BITS)) {
-		bit = mixed % KSM_LINE_BITS;
-		if (!(line[bit / 64] >> bit % 64 & 1))
-			return false;
-	}
-	return true;
+	return !(three & ~line[ksm_filter_word(mixed)]) &&
+	       !(others & ~line[ksm_filter_other_word(mixed)]);
 }
 
 /* Was it put in? It may be said of one in a hundred others as well. */
