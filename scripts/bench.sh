@@ -59,13 +59,13 @@ boot()
 {
 	case $1 in base) suffix=-base ;; *) suffix='' ;; esac
 	case $2 in
-	um) kernel=$build/um$suffix/linux command=$top/scripts/boot-um.sh ;;
-	x86) kernel=$build/x86$suffix/arch/x86/boot/bzImage command=$top/scripts/boot.sh ;;
+	um) kernel=$build/um$suffix/linux command=$top/scripts/boot-um.sh touched='' ;;
+	x86) kernel=$build/x86$suffix/arch/x86/boot/bzImage command=$top/scripts/boot.sh touched=-p ;;
 	esac
 	# three eighths more describe it all: page structures, page tables, KSM's records
 	mib=$((256 + $4 * 11 / 8 / 256))
 	: > "$out/results"
-	$first "$command" -k "$kernel" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
+	$first "$command" ${touched:+"$touched"} -k "$kernel" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
 		-a "zram=0 bench=$least_cpu,$3:$4" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1 9>&- &
 	guest=$!
 	status=0

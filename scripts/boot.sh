@@ -11,6 +11,7 @@
 #   -s FILE     console to FILE, not to stdout
 #   -r FILE     what the guest writes to /dev/ttyS1, or to what results= says
 #   -S PATH     a folder (seen as /share0, /share1, …) or a disk image (/dev/vda, …), read-only
+#   -p          take all memory from this machine at the start: who measures does not wait for it
 #   -I          interactive: console on this terminal, nothing is judged
 #
 # Exit: 0 if the guest said KSM-GUEST-OK on a line alone and the kernel warned of
@@ -25,7 +26,7 @@ die()
 	exit 2
 }
 
-machine=x86 kernel='' initramfs='' memory=1024 limit=600 extra='' console='' results='' interactive='' shares=0
+machine=x86 kernel='' initramfs='' memory=1024 limit=600 extra='' console='' results='' interactive='' shares=0 prealloc=off
 set -- "$@" --
 while [ "$1" != -- ]; do
 	case $1 in
@@ -37,6 +38,7 @@ while [ "$1" != -- ]; do
 	-a) extra=$2; shift 2 ;;
 	-s) console=$2; shift 2 ;;
 	-r) results=$2; shift 2 ;;
+	-p) prealloc=on; shift ;;
 	-I) interactive=1; shift ;;
 	-S)
 		case $2 in *,*) die "no comma may be in a path to share: $2" ;; esac
@@ -74,11 +76,13 @@ append="panic=-1 panic_on_warn=1 oops=panic swiotlb=noforce $extra"
 
 # Two nodes with half of the memory each, but for i386.
 case $machine in
-i386) set -- -m "$((half * 2))M" "$@" ;;
+i386)
+	[ $prealloc = off ] || die "-p is not for i386"
+	set -- -m "$((half * 2))M" "$@" ;;
 *)
 	set -- -m "${half}M,slots=4,maxmem=$((half * 2 + 8192))M" -m "$((half * 2))M" \
-		-object "memory-backend-ram,id=ram0,size=${half}M" \
-		-object "memory-backend-ram,id=ram1,size=${half}M" \
+		-object "memory-backend-ram,id=ram0,size=${half}M,prealloc=$prealloc" \
+		-object "memory-backend-ram,id=ram1,size=${half}M,prealloc=$prealloc" \
 		-numa node,nodeid=0,cpus=0,memdev=ram0 -numa node,nodeid=1,cpus=1,memdev=ram1 "$@" ;;
 esac
 case $machine in
@@ -98,7 +102,7 @@ esac
 number=0
 for dimm in $dimms; do
 	number=$((number + 1))
-	set -- "$@" -object "memory-backend-ram,id=dimm$number,size=${dimm}M" \
+	set -- "$@" -object "memory-backend-ram,id=dimm$number,size=${dimm}M,prealloc=$prealloc" \
 		-device "pc-dimm,memdev=dimm$number,node=1"
 done
 
