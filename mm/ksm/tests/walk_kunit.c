@@ -404,7 +404,9 @@ static void what_is_recorded_of_empty_ptes_is_forgotten(struct kunit *test)
 
 static void what_is_recorded_behind_a_page_at_rest_is_forgotten(struct kunit *test)
 {
-	unsigned long addr = ksm_test_map(test, at.mm, ROOM);
+	/* A run in which there is nothing else, up to its end. */
+	unsigned long addr = ALIGN(ksm_test_map(test, at.mm, 2 * KSM_RUN_PAGES),
+				   KSM_RUN_PAGES * PAGE_SIZE);
 
 	ksm_test_write(test, at.mm, addr, 100);
 	ksm_test_write(test, at.mm, addr + 50 * PAGE_SIZE, 101);
