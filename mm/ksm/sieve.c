@@ -17,7 +17,7 @@
  * What is as it was then need not even be judged, unless there is news of its
  * hash, of this round or the one before: a page has come that others may have been
  * waiting for; one that has a twin could not merge; there is a KSM page. Two small
- * filters keep that. If it is too much for them there is news of everything.
+ * filters keep that; the fuller they are, the more is judged for nothing.
  *
  * Without memory it lets everything pass.
  *
@@ -134,7 +134,6 @@ static void stir(u64 mixed)
 	if (ksm_filter_has(news, mixed))
 		return;
 	ksm_filter_add(news, mixed);
-	news->blind |= news->nr >= news->room;
 }
 
 /**
