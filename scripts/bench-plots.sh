@@ -65,11 +65,11 @@ plot()
 
 for kernel in base ours; do by_size $kernel > points.$kernel; done
 plot size "A steady round over unchanged, unique memory" "memory offered, MiB" \
-	"ns of ksmd a page" "set logscale x 2; set logscale y; set yrange [10:10000]" "linespoints pt 7 ps 0.7"
+	"ns of ksmd a page" "set logscale x 2; set logscale y; set yrange [1:10000]" "linespoints pt 7 ps 0.7"
 
 for kernel in base ours; do by_writes $kernel > points.$kernel; done
 plot writes "A round over unique memory of which a share was written" "pages written, %" \
-	"ns of ksmd a page" "set xtics (0, 1, 3, 10, 30, 100); set logscale y; set yrange [10:20000]; \
+	"ns of ksmd a page" "set xtics (0, 1, 3, 10, 30, 100); set logscale y; set yrange [1:20000]; \
 	set xrange [0:110]; set nonlinear x via log(x+1) inverse exp(x)-1" "linespoints pt 7 ps 0.7"
 
 for kernel in base ours; do saved $kernel save > points.$kernel; done
