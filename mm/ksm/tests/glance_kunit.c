@@ -100,6 +100,21 @@ static void only_smart_scan_counts_as_skipped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_counts.skipped, skipped + KSM_TEST_KNOWN);
 }
 
+static void what_smart_scan_leaves_unread_is_counted(struct kunit *test)
+{
+	unsigned long skipped, read;
+	unsigned int round;
+
+	WRITE_ONCE(ksm_state.reread_rounds, 0);
+	WRITE_ONCE(ksm_state.smart_scan, true);
+	for (round = 0; round < 40; round++) {
+		skipped = ksm_counts.skipped;
+		read = ksm_test_scan_round();
+		KUNIT_EXPECT_EQ(test, ksm_counts.skipped - skipped + read, KSM_TEST_KNOWN);
+	}
+	KUNIT_EXPECT_LT(test, read, KSM_TEST_KNOWN);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Not believed.                                                            */
 
@@ -285,6 +300,7 @@ static struct kunit_case glance_cases[] = {
 	KUNIT_CASE(another_page_at_the_address_is_read),
 	KUNIT_CASE(unread_pages_merge_as_others_do),
 	KUNIT_CASE(only_smart_scan_counts_as_skipped),
+	KUNIT_CASE(what_smart_scan_leaves_unread_is_counted),
 	KUNIT_CASE(no_PTE_is_believed_with_reread_rounds_0),
 	KUNIT_CASE(what_no_PTE_knows_of_is_found_within_reread_rounds),
 	KUNIT_CASE(what_no_PTE_knows_of_is_not_merged_by_its_old_hash),
