@@ -123,8 +123,11 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i,
 	*record = (struct ksm_record) { };
 	if (item && item->kind == KSM_ITEM_MERGED)
 		return glance_merged(run, item->node, found);
-	if (!ksm_record_recall(entry, found->pfn, record))
+	if (!ksm_record_recall(entry, found->pfn, record)) {
+		/* Of another page, which was here before. */
+		*record = (struct ksm_record) { };
 		return KSM_GLANCE_READ;
+	}
 	if (record->trusted && !found->dirty && run->reread) {
 		if (run->due)
 			return KSM_GLANCE_READ;
