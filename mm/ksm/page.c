@@ -210,15 +210,16 @@ static const void *content_of(const struct page *page)
  * @page: the page
  * @twin: what it may be compared with; NULL for nothing
  *
- * Context: Any context. The caller keeps @page and @twin from being freed as long as
- *	    that is of use: it is a wish, and nothing happens if one of them goes.
+ * It is a wish: nothing happens if one of them is freed meanwhile.
+ *
+ * Context: Any context in which the struct pages of both are there.
  */
 void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
 		   const struct page *twin)
 {
 	ahead->page = content_of(page);
 	ahead->twin = content_of(twin);
-	ahead->left = PAGE_SIZE;
+	ahead->left = ahead->page || ahead->twin ? PAGE_SIZE : 0;
 }
 
 /**
@@ -258,9 +259,9 @@ u64 ksm_page_hash(struct page *page)
 }
 
 /**
- * ksm_page_hash_ahead() - hash what a page holds, and fetch another meanwhile
+ * ksm_page_hash_ahead() - hash what a page holds, and fetch what comes next meanwhile
  * @page: the page; the caller keeps it from being freed
- * @ahead: the other; NULL for none
+ * @ahead: what comes next; NULL for nothing
  *
  * Context: Any context that may touch the page.
  * Return: The same as ksm_page_hash().
@@ -271,7 +272,7 @@ u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead)
 	unsigned int at;
 	void *content;
 
-	if (!ahead)
+	if (!ahead || !ahead->left)
 		return ksm_page_hash(page);
 	content = kmap_local_page(page);
 	xxh64_reset(&state, hash_seed);
@@ -311,10 +312,10 @@ int ksm_page_compare(struct page *a, struct page *b)
 }
 
 /**
- * ksm_page_compare_ahead() - compare two pages, and fetch another meanwhile
+ * ksm_page_compare_ahead() - compare two pages, and fetch what comes next meanwhile
  * @a: a page
  * @b: another
- * @ahead: the other; NULL for none
+ * @ahead: what comes next; NULL for nothing
  *
  * Context: Any context that may touch the pages.
  * Return: As ksm_page_compare(), of the bytes that it read: a program may have
@@ -326,7 +327,7 @@ int ksm_page_compare_ahead(struct page *a, struct page *b, struct ksm_ahead *ahe
 	unsigned int at;
 	int order = 0;
 
-	if (!ahead)
+	if (!ahead || !ahead->left)
 		return ksm_page_compare(a, b);
 	of_a = kmap_local_page(a);
 	of_b = kmap_local_page(b);

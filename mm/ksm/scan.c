@@ -10,7 +10,8 @@
  *
  * Owns the state of the round. Does not know what is remembered of a page.
  *
- * Floor 6: knows walking, meeting, forgetting, cleaning, the sieve and mms.
+ * Floor 6: knows walking, meeting, forgetting, cleaning, the sieve, mms, and what is to be
+ * fetched from the stable tree.
  */
 #include <linux/freezer.h>
 #include <linux/mm.h>

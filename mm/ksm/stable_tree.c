@@ -35,9 +35,6 @@
 #include "stable_tree.h"
 #include "state.h"
 
-/* Who is joined so often is in the cache. */
-#define OFTEN	8
-
 static struct rb_root roots[KSM_ROOTS];		/* S */
 static LIST_HEAD(aside);			/* S */
 
@@ -169,17 +166,19 @@ enum ksm_found ksm_stable_search(u64 hash, struct page *page, struct ksm_ahead *
 }
 
 /**
- * ksm_stable_guess() - the KSM page that a search for a hash will touch first
+ * ksm_stable_guess() - a KSM page that a search for a hash may come to
  * @hash: the hash
  *
+ * Its struct page is there as long as the caller holds the lock, for memory that goes
+ * offline waits for that; the page itself may be gone, poisoned, or on a NUMA node where
+ * nobody looks for it. It is good for nothing but to fetch into the cache what it holds.
+ *
  * Context: Process context; does not sleep. The caller holds ksm_pass_lock.
- * Return: The page, without a reference: good for nothing but to fetch into the cache
- *	   what it holds, for it may be gone, or on another NUMA node; NULL for none, or
- *	   if so many have joined it that it will be there.
+ * Return: The page, without a reference; NULL for none.
  */
 const struct page *ksm_stable_guess(u64 hash)
 {
-	const struct ksm_node *node = NULL;
+	const struct ksm_node *node;
 	struct rb_node *place;
 
 	lockdep_assert_held(&ksm_pass_lock);
@@ -188,11 +187,9 @@ const struct page *ksm_stable_guess(u64 hash)
 	     place = hash < node->hash ? place->rb_left : place->rb_right) {
 		node = rb_entry(place, struct ksm_node, rb);
 		if (hash == node->hash)
-			break;
+			return pfn_to_page(READ_ONCE(node->pfn));
 	}
-	if (!place || READ_ONCE(node->nr_items) >= OFTEN)
-		return NULL;
-	return pfn_to_page(READ_ONCE(node->pfn));
+	return NULL;
 }
 
 static void plant(struct ksm_node *node, struct place *at)

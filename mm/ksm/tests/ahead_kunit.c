@@ -110,6 +110,8 @@ static void all_of_the_other_page_is_asked_for(struct kunit *test)
 	/* Nothing is no page. */
 	ksm_page_fetch(&ahead);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
+	ksm_page_plan(&ahead, NULL, NULL);
+	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 
 /* Of two pages that differ at once little is read, and little fetched. */
@@ -124,7 +126,7 @@ static void a_look_that_is_over_soon_leaves_the_rest(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 
-static void its_twin_is_asked_for_as_well(struct kunit *test)
+static void a_plan_has_its_twin_as_well(struct kunit *test)
 {
 	struct page *a = &at.a->page, *b = &at.b->page;
 	struct ksm_ahead ahead;
@@ -143,7 +145,7 @@ static struct kunit_case ahead_cases[] = {
 	KUNIT_CASE(the_first_difference_counts),
 	KUNIT_CASE(all_of_the_other_page_is_asked_for),
 	KUNIT_CASE(a_look_that_is_over_soon_leaves_the_rest),
-	KUNIT_CASE(its_twin_is_asked_for_as_well),
+	KUNIT_CASE(a_plan_has_its_twin_as_well),
 	{ }
 };
 
