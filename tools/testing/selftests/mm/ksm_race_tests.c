@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Races that are rare, with one side held up in the middle (ksm_slow.h).
+ * Races that are rare, with one side held up in the middle (ksm_slow.h), and what another
+ * CPU still has of a page.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -167,9 +168,81 @@ static void P4_a_flush_that_another_thread_owes(void)
 	ksm_slow_test(write_by_an_old_TLB_entry);
 }
 
+/*
+ * A thread that reads a word, and does nothing else: what its CPU knows of the page it
+ * forgets at the next tick, perhaps.
+ */
+struct reader {
+	u64		*word;
+	u64		old;
+	bool		written;	/* it is another word now */
+	unsigned long	reads;
+	bool		stale;
+	bool		stop;
+};
+
+static void *read_on(void *arg)
+{
+	struct reader *this = arg;
+	bool written;
+	u64 *word;
+
+	ksm_stay_on_cpu(0, 1);
+	while (!__atomic_load_n(&this->stop, __ATOMIC_SEQ_CST)) {
+		word = __atomic_load_n(&this->word, __ATOMIC_SEQ_CST);
+		written = __atomic_load_n(&this->written, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(word, __ATOMIC_SEQ_CST) == this->old && written)
+			__atomic_store_n(&this->stale, true, __ATOMIC_SEQ_CST);
+		__atomic_fetch_add(&this->reads, 1, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static void let_read(struct reader *this)
+{
+	unsigned long reads = __atomic_load_n(&this->reads, __ATOMIC_SEQ_CST) + 1000;
+
+	ksm_await(__atomic_load_n(&this->reads, __ATOMIC_SEQ_CST) >= reads, 10,
+		  "the thread does not read");
+}
+
+#define TURNS	16
+
+/* Memory becomes private while another CPU reads it: it reads what is written from then on. */
+static void no_CPU_goes_on_to_read_the_KSM_page(void)
+{
+	char *mem = ksm_map_equal(2 * TURNS, 7), *page;
+	struct reader reader = { .word = (u64 *)mem, .old = *(u64 *)mem };
+	pthread_t thread;
+	int turn;
+
+	ksm_stay_on_cpu(0, 0);
+	ksm_merge(mem, 2 * TURNS);
+	ksm_check(!pthread_create(&thread, NULL, read_on, &reader), "no thread");
+	for (turn = 0; turn < TURNS; turn++) {
+		page = mem + 2 * turn * psize();
+		__atomic_store_n(&reader.word, (u64 *)page, __ATOMIC_SEQ_CST);
+		let_read(&reader);
+		ksm_unmergeable(page, 2);
+		__atomic_store_n((u64 *)page, ~reader.old, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&reader.written, true, __ATOMIC_SEQ_CST);
+		let_read(&reader);
+		ksm_check(!__atomic_load_n(&reader.stale, __ATOMIC_SEQ_CST),
+			  "turn %d: another CPU reads what the KSM page holds", turn);
+		/* It may have looked where it reads before. */
+		__atomic_store_n(&reader.written, false, __ATOMIC_SEQ_CST);
+		let_read(&reader);
+		*(u64 *)page = reader.old;
+	}
+	__atomic_store_n(&reader.stop, true, __ATOMIC_SEQ_CST);
+	ksm_check(!pthread_join(thread, NULL), "the thread does not end");
+	ksm_verify_equal(mem, 2 * TURNS, 7);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(P41_registering_while_the_last_one_leaves_wakes_ksmd),
 	KSM_TEST(P4_a_flush_that_another_thread_owes),
+	KSM_TEST(no_CPU_goes_on_to_read_the_KSM_page),
 };
 
 int main(int argc, char **argv)
