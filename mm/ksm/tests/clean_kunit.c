@@ -99,6 +99,26 @@ static void a_page_that_is_always_written_to_is_not_cleaned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 }
 
+static void what_is_recorded_of_another_page_says_nothing(struct kunit *test)
+{
+	struct folio *old;
+	unsigned int i;
+
+	for (i = 0; i < 8; i++) {
+		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		ksm_test_scan_round();
+	}
+	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	old = ksm_test_folio_at(at.mm, at.page[2]);
+	/* Held, so that it is not the next one to be had. */
+	folio_get(old);
+	do_madvise(at.mm, at.page[2], PAGE_SIZE, MADV_DONTNEED);
+	ksm_test_write(test, at.mm, at.page[2], 2000);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+	folio_put(old);
+}
+
 static void who_comes_to_rest_is_cleaned_and_trusted(struct kunit *test)
 {
 	unsigned int i;
@@ -252,6 +272,7 @@ static struct kunit_case clean_cases[] = {
 	KUNIT_CASE(who_writes_on_makes_the_PTE_dirty_again),
 	KUNIT_CASE(a_page_that_was_cleaned_but_not_read_is_read_next),
 	KUNIT_CASE(a_page_that_is_always_written_to_is_not_cleaned),
+	KUNIT_CASE(what_is_recorded_of_another_page_says_nothing),
 	KUNIT_CASE(who_comes_to_rest_is_cleaned_and_trusted),
 	KUNIT_CASE(who_comes_to_rest_merges_in_the_next_round),
 	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),

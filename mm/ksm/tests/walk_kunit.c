@@ -8,7 +8,6 @@
 
 #include "../../internal.h"
 #include "../mms.h"
-#include "../record.h"
 #include "../state.h"
 #include "../walk.h"
 #include "fixture.h"
@@ -365,45 +364,6 @@ static void what_is_behind_a_run_that_ended_early_is_seen_to(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, PAGES + 64);
 }
 
-/* Is the PTE of the third page cleaned, if that is what is recorded of its address? */
-static bool cleans(struct kunit *test, struct ksm_record record)
-{
-	unsigned long index = (at.addr >> PAGE_SHIFT) + 2;
-	struct ksm_glance_page *third = &at.run.pages[2];
-	bool clean;
-	unsigned int i;
-	int err;
-
-	ksm_test_change_pte(at.mm, index << PAGE_SHIFT, pte_mkdirty);
-	lock();
-	err = ksm_record_store(ksm_mms_find(at.mm), index, ksm_record_pack(record));
-	at.run.reread = KSM_TEST_SELDOM;
-	at.run.may_clean = true;
-	walk_next(at.addr);
-	clean = at.run.nr == PAGES && third->read && third->clean;
-	for (i = 0; i < at.run.nr; i++)
-		ksm_walk_pass_on(&at.run, i);
-	at.run.may_clean = false;
-	at.run.reread = 0;
-	unlock();
-	KUNIT_EXPECT_EQ(test, err, 0);
-	return clean;
-}
-
-static void what_is_recorded_of_another_page_says_nothing(struct kunit *test)
-{
-	struct folio *folio = ksm_test_folio_at(at.mm, at.addr + 2 * PAGE_SIZE);
-	struct ksm_record record = { .pfn = folio_pfn(folio), .age = 3, };
-
-	KUNIT_EXPECT_FALSE(test, cleans(test, record));
-	record.pfn++;
-	KUNIT_EXPECT_TRUE(test, cleans(test, record));
-	/* Nor would a younger one be spared. */
-	record.pfn--;
-	record.age--;
-	KUNIT_EXPECT_TRUE(test, cleans(test, record));
-}
-
 /* ------------------------------------------------------------------------ */
 /* Empty PTEs.                                                              */
 
@@ -471,7 +431,6 @@ static struct kunit_case walk_cases[] = {
 	KUNIT_CASE(P8_a_special_pte_is_passed_over),
 	KUNIT_CASE(P8_the_zero_page_is_passed_over),
 	KUNIT_CASE(neighbours_of_a_huge_page_share_a_reference),
-	KUNIT_CASE(what_is_recorded_of_another_page_says_nothing),
 	KUNIT_CASE(empty_ptes_are_passed_over_like_a_hole),
 	KUNIT_CASE(what_is_recorded_of_empty_ptes_is_forgotten),
 	KUNIT_CASE(what_is_recorded_behind_a_page_at_rest_is_forgotten),
