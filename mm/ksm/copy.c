@@ -178,6 +178,8 @@ static void set(struct ksm_copies *run, pte_t *ptep, unsigned int nr)
 
 	for (i = 0; i < nr; i++, addr += PAGE_SIZE) {
 		copy = run->made[i];
+		/* Nobody wrote, but the only copy of data is not clean. */
+		folio_set_dirty(copy);
 		folio_add_new_anon_rmap(copy, vma, addr, RMAP_EXCLUSIVE);
 		folio_add_lru_vma(copy, vma);
 		set_pte_at(vma->vm_mm, addr, ptep + i, make_pte(vma, copy, run->found[i]));

@@ -74,6 +74,7 @@ static void expect_private(struct kunit *test, unsigned int from, unsigned int t
 		KUNIT_EXPECT_FALSE(test, folio_test_ksm(folio));
 		KUNIT_EXPECT_TRUE(test, PageAnonExclusive(folio_page(folio, 0)));
 		KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 1);
+		KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
 		KUNIT_EXPECT_FALSE(test, pte_write(ksm_test_pte_at(at.mm, page(i))));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(i), 1));
 	}
@@ -149,24 +150,38 @@ static pte_t read_meanwhile(pte_t pte)
 	return pte_young(pte) ? pte_mkold(pte) : pte_mkyoung(pte);
 }
 
+/* Is a copy free, of those from the @first on? All are, but for what others got since. */
+static bool is_any_free(const struct ksm_copies *run, unsigned int first)
+{
+	unsigned int i;
+
+	for (i = first; i < run->nr; i++)
+		if (!folio_ref_count(run->made[i]))
+			return true;
+	return false;
+}
+
 /* Let a PTE change between the look at it and the copy. */
-static int copy_though(unsigned int changed, pte_t change(pte_t pte))
+static int copy_though(struct kunit *test, unsigned int changed, pte_t change(pte_t pte))
 {
 	struct ksm_copies run;
+	bool any_free;
 	int copied;
 
 	mmap_write_lock(at.mm);
 	run = begin(0, 4);
 	ksm_test_set_pte(at.mm, page(changed), change(run.found[changed]));
 	copied = ksm_copy_replace(&run);
+	any_free = is_any_free(&run, max(copied, 0));
 	mmap_write_unlock(at.mm);
 	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, any_free, copied < 4);
 	return copied;
 }
 
 static void what_changed_meanwhile_ends_the_run(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, copy_though(2, pte_mkdirty), 2);
+	KUNIT_EXPECT_EQ(test, copy_though(test, 2, pte_mkdirty), 2);
 	expect_private(test, 0, 2);
 	expect_merged(test, 2, PAGES);
 }
@@ -175,14 +190,14 @@ static void what_changed_at_once_is_left_alone(struct kunit *test)
 {
 	unsigned long rss = get_mm_counter(at.mm, MM_ANONPAGES);
 
-	KUNIT_EXPECT_EQ(test, copy_though(0, pte_mkdirty), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, copy_though(test, 0, pte_mkdirty), -EAGAIN);
 	expect_merged(test, 0, PAGES);
 	KUNIT_EXPECT_EQ(test, get_mm_counter(at.mm, MM_ANONPAGES), rss);
 }
 
 static void what_was_read_meanwhile_has_not_changed(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, copy_though(1, read_meanwhile), 4);
+	KUNIT_EXPECT_EQ(test, copy_though(test, 1, read_meanwhile), 4);
 	expect_private(test, 0, 4);
 	expect_merged(test, 4, PAGES);
 }
