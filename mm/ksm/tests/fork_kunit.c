@@ -4,6 +4,7 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/swap.h>
 
 #include "../match.h"
 #include "../node.h"
@@ -93,6 +94,26 @@ static void P86_who_leaves_leaves_the_way_to_his_child(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, at.a, 1));
 }
 
+/* Migration and split unmap a page for a while: how many have it is known under the lock. */
+static void a_page_that_is_locked_is_not_freed_lazily(struct kunit *test)
+{
+	unsigned long c = ksm_test_map(test, at.mm, 1);
+	struct folio *folio;
+
+	ksm_test_write(test, at.mm, c, 2);
+	folio = ksm_test_folio_at(at.mm, c);
+	ksm_test_change_pte(at.mm, c, pte_mkclean);
+	folio_clear_dirty(folio);
+	folio_lock(folio);
+	do_madvise(at.mm, c, PAGE_SIZE, MADV_FREE);
+	folio_unlock(folio);
+	lru_add_drain_all();
+	KUNIT_EXPECT_TRUE(test, folio_test_swapbacked(folio));
+	do_madvise(at.mm, c, PAGE_SIZE, MADV_FREE);
+	lru_add_drain_all();
+	KUNIT_EXPECT_FALSE(test, folio_test_swapbacked(folio));
+}
+
 static bool count_visit(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
 			void *arg)
 {
@@ -153,6 +174,7 @@ static struct kunit_case fork_cases[] = {
 	KUNIT_CASE(P51_an_item_says_its_address_and_no_more),
 	KUNIT_CASE(P53_an_item_outlives_its_vma),
 	KUNIT_CASE(P57_the_index_of_a_KSM_page_means_nothing),
+	KUNIT_CASE(a_page_that_is_locked_is_not_freed_lazily),
 	KUNIT_CASE(P58_a_walk_ends_where_it_would_have_to_wait),
 	KUNIT_CASE(P86_a_way_that_has_ended_is_no_reason_to_drop_another),
 	KUNIT_CASE(P86_who_leaves_leaves_the_way_to_his_child),
