@@ -181,6 +181,7 @@ static void take_all(struct ksm_glance_run *run)
 		passes = false;
 		switch (run->at[i].what) {
 		case KSM_GLANCE_NOTHING:
+			run->empty++;
 			continue;
 		case KSM_GLANCE_STALE:
 			run->stale++;

@@ -51,12 +51,13 @@ enum ksm_glance {
  * @smart: old pages are not read in each round
  * @noted: up to this address the sieve was told of pages in this round
  * @quiet: there is no news of any hash, see ksm_sieve_is_quiet()
- * @most: how many pages may be passed over, more or less
+ * @most: what it may cost to come to the next pages, more or less, see ksm_walk_cost()
  * @reads: how many may be found that are to be read
  * @vma: where the run is
  * @begin: its first address; what is before was seen to
  * @end: where to go on
- * @steps: what it cost to come there: runs
+ * @steps: runs, VMAs and page tables on the way there
+ * @empty: entries of page tables without a page
  * @passed: pages that were passed over
  * @unchanged: pages known to be unchanged, by their PTEs
  * @skipped: pages that were left unread because they are old
@@ -82,7 +83,8 @@ struct ksm_glance_run {
 	struct vm_area_struct	*vma;
 	unsigned long		begin;
 	unsigned long		end;
-	unsigned int		steps;
+	unsigned long		steps;
+	unsigned long		empty;
 	unsigned long		passed;
 	unsigned long		unchanged;
 	unsigned long		skipped;

@@ -32,8 +32,9 @@ struct ksm_budget ksm_policy_budget(unsigned int pages, unsigned int merges)
  * ksm_policy_spend() - take something off a budget
  * @budget: the budget
  * @units: KSM_BUDGET_READ for a page that was read, KSM_BUDGET_MERGE for one that
- *	   was merged without; 1 for one that was passed over: looking at it is
- *	   cheap, but not free
+ *	   was merged without; 1 for one that was passed over, for a VMA, and for a
+ *	   page table: looking at it is cheap, but not free; KSM_BUDGET_VISIT for
+ *	   an mm
  *
  * Context: Any context.
  * Return: true while something is left.

@@ -16,6 +16,7 @@ struct ksm_budget {
 
 #define KSM_BUDGET_READ		96
 #define KSM_BUDGET_MERGE	6
+#define KSM_BUDGET_VISIT	24
 
 /**
  * struct ksm_policy_round - what a round took

@@ -150,7 +150,7 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 	if (run->smart)
 		WRITE_ONCE(ksm_counts.skipped,
 			   ksm_counts.skipped + run->unchanged + run->skipped);
-	ksm_policy_spend(budget, run->steps + run->passed);
+	ksm_policy_spend(budget, ksm_walk_cost(run));
 	forget_stale(run, budget);
 	for (i = 0; i < run->nr; i++, next++) {
 		ksm_page_fetch(&ahead);
@@ -316,7 +316,7 @@ void ksm_scan_batch(unsigned int pages)
 		done = scan_mm(km, &budget);
 		ksm_mms_put(km, !done);
 		/* To find nothing is not free either. */
-		ksm_policy_spend(&budget, 1);
+		ksm_policy_spend(&budget, KSM_BUDGET_VISIT);
 		cond_resched();
 	}
 	ksm_forget_due(pages);

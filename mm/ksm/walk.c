@@ -26,10 +26,30 @@
 /* So many empty PTEs in a row are passed over like a hole; fewer are looked at. */
 #define EMPTY_MIN	16
 
-/* Somebody else needs the thread, the lock, or the mm. */
+/* So many empty entries of a page table cost as much as a page that is passed over. */
+#define EMPTY_PER_PAGE	64
+
+/**
+ * ksm_walk_cost() - what it took to come where a run ends
+ * @run: the run
+ *
+ * Context: Any context.
+ * Return: Units, to be spent with ksm_policy_spend().
+ */
+unsigned long ksm_walk_cost(const struct ksm_glance_run *run)
+{
+	return run->steps + run->empty / EMPTY_PER_PAGE + run->passed;
+}
+
+static bool is_spent(const struct ksm_glance_run *run)
+{
+	return ksm_walk_cost(run) >= run->most || !run->reads;
+}
+
+/* It was enough, or somebody else needs the thread, the lock, or the mm. */
 static bool must_pause(const struct ksm_glance_run *run)
 {
-	return need_resched() || freezing(current) || ksm_state_pass_wanted() ||
+	return is_spent(run) || need_resched() || freezing(current) || ksm_state_pass_wanted() ||
 	       READ_ONCE(run->km->exiting) || mmap_lock_is_contended(ksm_mm_of(run->km));
 }
 
@@ -84,10 +104,12 @@ static bool begin_run(struct ksm_glance_run *run, unsigned long at, unsigned lon
 /* Look at the run of PTEs that begins at @ptep. Returns where what is behind it begins. */
 static unsigned long look_at_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl)
 {
-	unsigned long behind = run->end, end;
+	unsigned long behind = run->end, end, empty;
 
-	run->end -= empty_at_tail(ptep, (behind - run->begin) >> PAGE_SHIFT) << PAGE_SHIFT;
-	end = run->end;
+	empty = empty_at_tail(ptep, (behind - run->begin) >> PAGE_SHIFT);
+	run->empty += empty;
+	end = behind - (empty << PAGE_SHIFT);
+	run->end = end;
 	ksm_glance_ptes(run, ptep, ptl);
 	VM_WARN_ON_ONCE(run->cleaned.to);
 	return run->end == end ? behind : run->end;
@@ -122,6 +144,7 @@ static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long *at,
 		return LOOK_EMPTY;
 	}
 	skip = empty_at_head(ptep, (end - *at) >> PAGE_SHIFT);
+	run->empty += skip;
 	*at += skip << PAGE_SHIFT;
 	if (*at != end)
 		what = begin_run(run, *at, end) ? LOOK_DONE : LOOK_RECORDED;
@@ -150,7 +173,7 @@ static int walk_pmd(struct ksm_glance_run *run, pmd_t *pmd, unsigned long addr,
 		if (run->nr || run->stale)
 			return 1;
 		run->begin = run->end;
-		if (run->passed + run->steps >= run->most || !run->reads)
+		if (is_spent(run))
 			return 1;
 	}
 	return must_pause(run);
@@ -169,10 +192,13 @@ static int walk_pud(pud_t *pudp, unsigned long addr, unsigned long end, struct m
 	if (!pud_present(pud) || pud_leaf(pud))
 		return 0;
 	run->vma = walk->vma;
+	run->steps++;
 	for (pmd = pmd_offset(pudp, addr); addr != end; pmd++, addr = next) {
 		next = pmd_addr_end(addr, end);
-		if (pmd_none(pmdp_get_lockless(pmd)))
+		if (pmd_none(pmdp_get_lockless(pmd))) {
+			run->empty++;
 			continue;
+		}
 		err = walk_pmd(run, pmd, addr, next);
 		if (err)
 			return err;
@@ -210,10 +236,12 @@ void ksm_walk_next(struct ksm_glance_run *run, unsigned long addr)
 	run->nr = 0;
 	run->stale = 0;
 	run->steps = 0;
+	run->empty = 0;
 	run->passed = 0;
 	run->unchanged = 0;
 	run->skipped = 0;
 	for_each_vma(vmi, vma) {
+		run->steps++;
 		if (!ksm_vma_offers(vma)) {
 			/* There may be very many of these. */
 			run->end = vma->vm_end;
