@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What secondary MMUs are told of a merge, and what has happened by then. */
+/* What secondary MMUs are told of a change, and what has happened by then. */
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
@@ -19,14 +20,26 @@ static bool squeeze;	/* lower the limit when a bracket opens */
 static struct {
 	unsigned int	starts, ends;
 	unsigned int	open;		/* brackets, now */
+	unsigned long	covered;	/* pages in them: a bit for each */
 	unsigned int	wide;		/* brackets of more than a page, or none */
 	unsigned int	other;		/* brackets for another reason */
-	unsigned int	outside;	/* PTEs changed without a bracket */
+	unsigned int	outside;	/* PTEs changed that no bracket covered */
 	unsigned int	unlinked;	/* flushes of c while its item was in no node */
 	unsigned int	linked;		/* and while it was */
 	unsigned long	first, last;	/* addresses of brackets */
+	unsigned long	end;		/* where the one that reaches farthest ends */
 	pte_t		before, after;	/* the PTE at c */
 } heard;
+
+/* The pages of a range, as bits. */
+static unsigned long pages_in(unsigned long start, unsigned long end)
+{
+	unsigned long all = at.d + PAGE_SIZE;
+
+	start = clamp(start, at.a, all);
+	end = clamp(end, at.a, all);
+	return BIT((end - at.a) / PAGE_SIZE) - BIT((start - at.a) / PAGE_SIZE);
+}
 
 static pte_t pte_at_c(void)
 {
@@ -48,9 +61,11 @@ static int hear_start(struct mmu_notifier *notifier, const struct mmu_notifier_r
 	heard.other += range->event != MMU_NOTIFY_CLEAR;
 	heard.first = heard.starts ? min(heard.first, range->start) : range->start;
 	heard.last = heard.starts ? max(heard.last, range->start) : range->start;
+	heard.end = max(heard.end, range->end);
 	heard.starts++;
 	heard.open++;
-	if (range->start == at.c)
+	heard.covered |= pages_in(range->start, range->end);
+	if (range->start <= at.c && range->end > at.c)
 		heard.before = pte_at_c();
 	if (squeeze)
 		WRITE_ONCE(ksm_state.max_page_sharing, 2);
@@ -61,7 +76,8 @@ static void hear_end(struct mmu_notifier *notifier, const struct mmu_notifier_ra
 {
 	heard.ends++;
 	heard.open--;
-	if (range->start == at.c)
+	heard.covered &= ~pages_in(range->start, range->end);
+	if (range->start <= at.c && range->end > at.c)
 		heard.after = pte_at_c();
 }
 
@@ -71,7 +87,7 @@ static void hear_flush(struct mmu_notifier *notifier, struct mm_struct *mm,
 {
 	struct ksm_item *item;
 
-	heard.outside += !heard.open;
+	heard.outside += (pages_in(start, end) & ~heard.covered) != 0;
 	if (start > at.c || end <= at.c)
 		return;
 	item = ksm_test_item_at(mm, at.c);
@@ -118,14 +134,20 @@ static void listen(struct kunit *test)
 	memset(&heard, 0, sizeof(heard));
 }
 
-static void expect_brackets(struct kunit *test, unsigned int count)
+/* So many brackets, @wide of them not of a single page. */
+static void expect_brackets_of(struct kunit *test, unsigned int count, unsigned int wide)
 {
 	KUNIT_EXPECT_EQ(test, heard.starts, count);
 	KUNIT_EXPECT_EQ(test, heard.ends, count);
 	KUNIT_EXPECT_EQ(test, heard.open, 0);
-	KUNIT_EXPECT_EQ(test, heard.wide, 0);
+	KUNIT_EXPECT_EQ(test, heard.wide, wide);
 	KUNIT_EXPECT_EQ(test, heard.other, 0);
 	KUNIT_EXPECT_EQ(test, heard.outside, 0);
+}
+
+static void expect_brackets(struct kunit *test, unsigned int count)
+{
+	expect_brackets_of(test, count, 0);
 }
 
 static void P12_both_pages_of_a_pair_are_in_a_bracket(struct kunit *test)
@@ -271,6 +293,24 @@ static void P12_a_move_that_fails_closes_its_bracket(struct kunit *test)
 	expect_brackets(test, 1);
 }
 
+static void P12_pages_that_become_private_are_in_a_bracket_together(struct kunit *test)
+{
+	struct folio *keep = ksm_test_merge(test, &at);
+
+	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, at.c), KSM_MATCH_MERGED);
+	KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, at.d), KSM_MATCH_MERGED);
+	listen(test);
+	KUNIT_EXPECT_EQ(test, do_madvise(at.mm, at.a, 4 * PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	expect_brackets_of(test, 1, 1);
+	KUNIT_EXPECT_EQ(test, heard.first, at.a);
+	KUNIT_EXPECT_EQ(test, heard.end, at.d + PAGE_SIZE);
+	/* It is opened before the KSM page goes, and closed when the copies are there. */
+	KUNIT_EXPECT_EQ(test, pte_pfn(heard.before), folio_pfn(keep));
+	KUNIT_EXPECT_TRUE(test, pte_present(heard.after));
+	KUNIT_EXPECT_EQ(test, pte_pfn(heard.after), pte_pfn(ksm_test_pte_at(at.mm, at.c)));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(at.mm, at.c));
+}
+
 static struct kunit_case bracket_cases[] = {
 	KUNIT_CASE(P12_both_pages_of_a_pair_are_in_a_bracket),
 	KUNIT_CASE(P12_who_joins_is_in_a_bracket_alone),
@@ -280,6 +320,7 @@ static struct kunit_case bracket_cases[] = {
 	KUNIT_CASE(room_is_asked_for_again_under_the_locks),
 	KUNIT_CASE(P12_who_moves_is_in_a_bracket_alone),
 	KUNIT_CASE(P12_a_move_that_fails_closes_its_bracket),
+	KUNIT_CASE(P12_pages_that_become_private_are_in_a_bracket_together),
 	{ }
 };
 

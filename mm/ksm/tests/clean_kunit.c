@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Cleaning of PTEs: what they knew is not lost, and what is written next is seen. */
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pgtable.h>
 #include <linux/sched/clock.h>
 #include <linux/uaccess.h>
 
@@ -11,6 +13,9 @@
 #include "../state.h"
 #include "../walk.h"
 #include "fixture.h"
+
+/* No rest is longer, however long a flush takes. */
+#define LONGEST_REST	NSEC_PER_SEC
 
 /* Pages of which each is different from all others, read once. */
 static struct ksm_test_known at;
@@ -183,6 +188,16 @@ static unsigned long map_huge(struct kunit *test)
 		kunit_skip(test, "got no huge page");
 	return addr;
 }
+
+static pmd_t pmd_at(unsigned long addr)
+{
+	pmd_t pmd;
+
+	mmap_read_lock(at.mm);
+	pmd = pmdp_get_lockless(pmd_off(at.mm, addr));
+	mmap_read_unlock(at.mm);
+	return pmd;
+}
 #endif
 
 static void a_huge_page_has_one_bit_for_all(struct kunit *test)
@@ -203,10 +218,87 @@ static void a_huge_page_has_one_bit_for_all(struct kunit *test)
 #endif
 }
 
+static void what_a_PMD_knew_the_folio_knows(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	unsigned long addr = map_huge(test);
+	struct folio *folio = pmd_folio(pmd_at(addr));
+
+	KUNIT_ASSERT_TRUE(test, folio_test_large(folio));
+	/* The PMD alone knows. */
+	folio_clear_dirty(folio);
+	KUNIT_EXPECT_TRUE(test, pmd_dirty(pmd_at(addr)));
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
+	KUNIT_EXPECT_FALSE(test, pmd_dirty(pmd_at(addr)));
+	KUNIT_EXPECT_TRUE(test, pmd_write(pmd_at(addr)));
+	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+#else
+	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
+#endif
+}
+
+static void a_rest_follows_on_a_huge_page_as_well(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	unsigned long addr = map_huge(test);
+	struct ksm_mm *km = ksm_mms_find(at.mm);
+	u64 before = local_clock();
+
+	/* All PTEs are clean: there is nothing else to be flushed. */
+	km->rests_until = 0;
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
+	KUNIT_EXPECT_FALSE(test, pmd_dirty(pmd_at(addr)));
+	KUNIT_EXPECT_GE(test, km->rests_until, before);
+	KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
+#else
+	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
+#endif
+}
+
 /* A program that runs until it is stopped, on a CPU of its own. */
 static int run_on(void *mm)
 {
 	kthread_use_mm(mm);
+	while (!kthread_should_stop())
+		cond_resched();
+	kthread_unuse_mm(mm);
+	return 0;
+}
+
+/* When the CPU of a program hears of no flush, and of which PTE it looks then. */
+static struct {
+	unsigned long	addr;
+	bool		shall;
+	bool		is;
+	bool		saw;	/* that the PTE was cleaned: the flush is yet to come */
+} deaf;
+
+/* Let who cleans the PTE wait for this CPU, for longer than a flush ever takes. */
+static void turn_deaf(struct mm_struct *mm)
+{
+	pte_t *ptep = pte_offset_map(pmd_off(mm, deaf.addr), deaf.addr);
+	u64 until;
+
+	local_irq_disable();
+	until = local_clock() + NSEC_PER_SEC;
+	WRITE_ONCE(deaf.is, true);
+	while (ptep && pte_dirty(ptep_get_lockless(ptep)) && local_clock() < until)
+		cpu_relax();
+	deaf.saw = ptep && !pte_dirty(ptep_get_lockless(ptep));
+	if (deaf.saw)
+		mdelay(20);
+	local_irq_enable();
+	if (ptep)
+		pte_unmap(ptep);
+}
+
+static int run_on_deaf(void *mm)
+{
+	kthread_use_mm(mm);
+	while (!READ_ONCE(deaf.shall) && !kthread_should_stop())
+		cond_resched();
+	if (READ_ONCE(deaf.shall))
+		turn_deaf(mm);
 	while (!kthread_should_stop())
 		cond_resched();
 	kthread_unuse_mm(mm);
@@ -218,7 +310,9 @@ static void end_program(void *program)
 	kthread_stop(program);
 }
 
-static void let_run(struct kunit *test, struct mm_struct *mm)
+/* Returns the program, which is stopped when the test is over. */
+static struct task_struct *let_run(struct kunit *test, int (*does)(void *mm),
+				   struct mm_struct *mm)
 {
 	unsigned int here = raw_smp_processor_id(), cpu = cpumask_any_but(cpu_online_mask, here);
 	unsigned long until = jiffies + 10 * HZ;
@@ -226,7 +320,7 @@ static void let_run(struct kunit *test, struct mm_struct *mm)
 
 	if (cpu >= nr_cpu_ids)
 		kunit_skip(test, "needs two CPUs");
-	program = kthread_create_on_cpu(run_on, mm, cpu, "ksm_runs");
+	program = kthread_create_on_cpu(does, mm, cpu, "ksm_runs");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(program));
 	ksm_test_at_end(test, end_program, program);
 	wake_up_process(program);
@@ -234,6 +328,7 @@ static void let_run(struct kunit *test, struct mm_struct *mm)
 		cond_resched();
 	if (!cpumask_test_cpu(cpu, mm_cpumask(mm)))
 		kunit_skip(test, "needs a machine that interrupts CPUs for a flush");
+	return program;
 }
 
 static void a_running_program_is_given_a_rest(struct kunit *test)
@@ -241,13 +336,14 @@ static void a_running_program_is_given_a_rest(struct kunit *test)
 	struct ksm_mm *km = ksm_mms_find(at.mm);
 	unsigned int i;
 
-	let_run(test, at.mm);
+	let_run(test, run_on, at.mm);
 	/* It was not interrupted for long. */
 	km->rests_until = 0;
 	ksm_test_write(test, at.mm, at.page[2], 7);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 	KUNIT_EXPECT_GT(test, km->rests_until, local_clock());
+	KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
 
 	/* What cannot be cleaned is read as long. */
 	km->rests_until = U64_MAX;
@@ -257,6 +353,26 @@ static void a_running_program_is_given_a_rest(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 	}
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], 8));
+}
+
+static void a_rest_is_short_however_long_a_flush_takes(struct kunit *test)
+{
+	struct ksm_mm *km = ksm_mms_find(at.mm);
+	struct task_struct *program;
+
+	memset(&deaf, 0, sizeof(deaf));
+	deaf.addr = at.page[2];
+	program = let_run(test, run_on_deaf, at.mm);
+	ksm_test_write(test, at.mm, at.page[2], 7);
+	km->rests_until = 0;
+	WRITE_ONCE(deaf.shall, true);
+	while (!READ_ONCE(deaf.is))
+		cond_resched();
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+	KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
+	kunit_release_action(test, end_program, program);
+	if (!deaf.saw)
+		kunit_skip(test, "the flush came too late to be held up");
 }
 
 static void who_does_not_run_needs_no_rest(struct kunit *test)
@@ -277,7 +393,10 @@ static struct kunit_case clean_cases[] = {
 	KUNIT_CASE(who_comes_to_rest_merges_in_the_next_round),
 	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),
 	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
+	KUNIT_CASE(what_a_PMD_knew_the_folio_knows),
+	KUNIT_CASE(a_rest_follows_on_a_huge_page_as_well),
 	KUNIT_CASE(a_running_program_is_given_a_rest),
+	KUNIT_CASE(a_rest_is_short_however_long_a_flush_takes),
 	KUNIT_CASE(who_does_not_run_needs_no_rest),
 	{ }
 };

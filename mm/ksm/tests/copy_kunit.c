@@ -202,6 +202,31 @@ static void what_was_read_meanwhile_has_not_changed(struct kunit *test)
 	expect_merged(test, 4, PAGES);
 }
 
+static pte_t hint(pte_t pte)
+{
+	return pte_modify(pte, PAGE_NONE);
+}
+
+static void a_run_ends_at_a_NUMA_hint(struct kunit *test)
+{
+	struct ksm_copies run;
+	int copied;
+
+	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
+		kunit_skip(test, "needs CONFIG_NUMA_BALANCING");
+	ksm_test_change_pte(at.mm, page(2), hint);
+	mmap_write_lock(at.mm);
+	run = begin(0, 4);
+	copied = ksm_copy_replace(&run);
+	mmap_write_unlock(at.mm);
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, copied, 2);
+	expect_private(test, 0, 2);
+	/* A fault is to take it, by which NUMA balancing hears of it. */
+	KUNIT_EXPECT_TRUE(test, pte_protnone(ksm_test_pte_at(at.mm, page(2))));
+	expect_merged(test, 2, PAGES);
+}
+
 /* ------------------------------------------------------------------------ */
 
 static void a_range_becomes_private_whatever_lies_between(struct kunit *test)
@@ -240,6 +265,7 @@ static struct kunit_case copy_cases[] = {
 	KUNIT_CASE(what_changed_meanwhile_ends_the_run),
 	KUNIT_CASE(what_changed_at_once_is_left_alone),
 	KUNIT_CASE(what_was_read_meanwhile_has_not_changed),
+	KUNIT_CASE(a_run_ends_at_a_NUMA_hint),
 	KUNIT_CASE(a_range_becomes_private_whatever_lies_between),
 	KUNIT_CASE(a_part_of_a_range_ends_where_it_ends),
 	{ }

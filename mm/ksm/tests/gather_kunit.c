@@ -217,6 +217,84 @@ static void P84_nobody_moves_to_a_poisoned_page(struct kunit *test)
 	ksm_crowd_expect_counts(test, 3, 4, 2);
 }
 
+/*
+ * As spare_one(), but a search comes upon the page to move to at once, and not only
+ * when it has gone through the chain: it is that page which is compared then.
+ */
+static struct ksm_item *spare_one_for_the_shown(struct kunit *test)
+{
+	struct ksm_item *item = spare_one(test);
+
+	KUNIT_ASSERT_FALSE(test, ksm_crowd_gather(LIMIT + 2));
+	return item;
+}
+
+/* Not moved, for what happened to the KSM pages when the search compared them. */
+static void expect_not_moved_after(struct kunit *test, struct ksm_item *item,
+				   ksm_test_compare_fn *happens)
+{
+	ksm_test_on_compare(test, happens);
+	expect_not_moved(test, item, ksm_crowd_folio(3));
+	KUNIT_EXPECT_EQ(test, compared, 1);
+}
+
+static int let_keep_fail(struct page *a, struct page *b, int order)
+{
+	compared++;
+	SetPageHWPoison(b);
+	return order;
+}
+
+static void P84_the_page_to_move_to_may_fail_after_it_was_found(struct kunit *test)
+{
+	struct ksm_item *item;
+	struct folio *keep;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "needs CONFIG_MEMORY_FAILURE");
+	item = spare_one_for_the_shown(test);
+	keep = ksm_crowd_folio(LIMIT + 2);
+	expect_not_moved_after(test, item, let_keep_fail);
+	KUNIT_EXPECT_TRUE(test, folio_test_hwpoison(keep));
+	ClearPageHWPoison(&keep->page);
+}
+
+/* What is left where a page was that has moved is nobody's. */
+static void leave_behind(struct page *page)
+{
+	if (!compared++)
+		page_folio(page)->mapping = (void *)PAGE_MAPPING_KSM;
+}
+
+static int let_keep_move(struct page *a, struct page *b, int order)
+{
+	leave_behind(b);
+	return order;
+}
+
+static int let_mapped_move(struct page *a, struct page *b, int order)
+{
+	leave_behind(a);
+	return order;
+}
+
+static void P54_both_pages_may_move_after_they_were_found(struct kunit *test)
+{
+	struct ksm_item *item = spare_one_for_the_shown(test);
+	struct folio *folio = ksm_crowd_folio(3), *keep = ksm_crowd_folio(LIMIT + 2);
+	struct address_space *of_folio = folio->mapping, *of_keep = keep->mapping;
+
+	expect_not_moved_after(test, item, let_keep_move);
+	KUNIT_EXPECT_PTR_NE(test, keep->mapping, of_keep);
+	keep->mapping = of_keep;
+
+	compared = 0;
+	expect_not_moved_after(test, item, let_mapped_move);
+	KUNIT_EXPECT_PTR_NE(test, folio->mapping, of_folio);
+	if (folio_mapped(folio))
+		folio->mapping = of_folio;
+}
+
 static void P50_who_moved_is_reachable(struct kunit *test)
 {
 	spare_one(test);
@@ -272,6 +350,8 @@ static struct kunit_case gather_cases[] = {
 	KUNIT_CASE(a_page_that_is_unmapped_meanwhile_does_not_move),
 	KUNIT_CASE(without_memory_nothing_moves),
 	KUNIT_CASE(P84_nobody_moves_to_a_poisoned_page),
+	KUNIT_CASE(P84_the_page_to_move_to_may_fail_after_it_was_found),
+	KUNIT_CASE(P54_both_pages_may_move_after_they_were_found),
 	KUNIT_CASE(P50_who_moved_is_reachable),
 	KUNIT_CASE(P52_who_shares_by_fork_stays_reachable),
 	KUNIT_CASE(P17_what_is_recorded_of_the_address_stays),

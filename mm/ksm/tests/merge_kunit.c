@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a merge does to the PTE of a page that is to be kept: all of it, or nothing. */
+#include <linux/cpumask.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
+#include <linux/sched.h>
 
 #include "../merge.h"
 #include "fixture.h"
@@ -178,10 +182,95 @@ static void a_write_takes_a_frozen_page_back(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_write(ksm_test_pte_at(at.mm, at.a)));
 }
 
+/* So many that thousands of them come or go between two counts. */
+#define MAPPINGS	300000
+
+static int end_when_told(void)
+{
+	while (!kthread_should_stop())
+		cond_resched();
+	return 0;
+}
+
+/* As a process that exits does it: the map count first. */
+static int unmap_all(void *data)
+{
+	struct folio *folio = data;
+
+	while (folio_mapped(folio)) {
+		atomic_add_negative(-1, &folio->_mapcount);
+		folio_put_testzero(folio);
+		cond_resched();
+	}
+	return end_when_told();
+}
+
+/* As a fork does it: the map count last. */
+static int map_all(void *data)
+{
+	struct folio *folio = data;
+
+	while (folio_mapcount(folio) < MAPPINGS) {
+		folio_get(folio);
+		atomic_inc(&folio->_mapcount);
+		cond_resched();
+	}
+	return end_when_told();
+}
+
+/* Let no page table map a page, but its counts say so. */
+static void count_mappings(struct folio *folio, int by)
+{
+	folio_ref_add(folio, by);
+	atomic_add(by, &folio->_mapcount);
+}
+
+/* While another CPU maps or unmaps a page that is held, is that seen each time? */
+static void expect_held(struct kunit *test, int (*changes)(void *folio), int mappings, int to)
+{
+	struct folio *folio = ksm_test_folio(test, 1);
+	struct ksm_offer offer = { .page = &folio->page };
+	struct task_struct *task = NULL;
+	unsigned int cpu, hidden = 0;
+
+	folio_get(folio);
+	count_mappings(folio, mappings);
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	if (cpu < nr_cpu_ids)
+		task = kthread_run_on_cpu(changes, folio, cpu, "ksm_test/%u");
+	if (!IS_ERR_OR_NULL(task)) {
+		while (folio_mapcount(folio) != to)
+			hidden += !ksm_merge_is_held(&offer);
+		kthread_stop(task);
+	}
+	migrate_enable();
+	count_mappings(folio, -folio_mapcount(folio));
+	KUNIT_EXPECT_TRUE(test, ksm_merge_is_held(&offer));
+	folio_put(folio);
+	KUNIT_EXPECT_FALSE(test, ksm_merge_is_held(&offer));
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs two CPUs");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	KUNIT_EXPECT_EQ(test, hidden, 0);
+}
+
+static void P1_an_unmap_does_not_hide_who_holds_a_page(struct kunit *test)
+{
+	expect_held(test, unmap_all, MAPPINGS, 0);
+}
+
+static void P1_a_fork_does_not_hide_who_holds_a_page(struct kunit *test)
+{
+	expect_held(test, map_all, 0, MAPPINGS);
+}
+
 static struct kunit_case merge_cases[] = {
 	KUNIT_CASE(a_frozen_page_is_read_only_and_clean),
 	KUNIT_CASE(P2_a_read_only_page_that_is_dirty_is_cleaned),
 	KUNIT_CASE(P1_a_page_that_somebody_holds_is_not_frozen),
+	KUNIT_CASE(P1_an_unmap_does_not_hide_who_holds_a_page),
+	KUNIT_CASE(P1_a_fork_does_not_hide_who_holds_a_page),
 	KUNIT_CASE(P6_a_pinned_page_is_not_frozen),
 	KUNIT_CASE(a_page_that_went_is_not_frozen),
 	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_frozen),

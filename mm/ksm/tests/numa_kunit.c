@@ -3,7 +3,9 @@
  * Pages that shall not merge across NUMA nodes: each node has its trees, and a page
  * that moves to another is found there.
  */
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/nodemask.h>
 #include <linux/pagemap.h>
 
@@ -385,6 +387,42 @@ static void a_change_of_mind_moves_everybody(struct kunit *test)
 	expect_twins(test, folio, folio, 7);
 }
 
+/* ------------------------------------------------------------------------ */
+/* Private copies.                                                          */
+
+static void set_policy(struct mm_struct *mm, unsigned long addr, struct mempolicy *policy)
+{
+	struct vm_area_struct *vma;
+
+	mmap_write_lock(mm);
+	vma = vma_lookup(mm, addr);
+	vma_start_write(vma);
+	vma->vm_policy = policy;
+	mmap_write_unlock(mm);
+}
+
+static void policy_says_on_which_NUMA_node_a_copy_is(struct kunit *test)
+{
+	static struct mempolicy in_turns = { .refcnt = ATOMIC_INIT(1), .mode = MPOL_INTERLEAVE };
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map_equal(test, mm, 3), i;
+	int nid[3];
+
+	ksm_test_merge_pair(test, mm, addr, addr + PAGE_SIZE);
+	ksm_test_match(mm, addr + 2 * PAGE_SIZE);
+	in_turns.nodes = nodemask_of_node(nids[0]);
+	node_set(nids[1], in_turns.nodes);
+	set_policy(mm, addr, &in_turns);
+	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, 3 * PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	set_policy(mm, addr, NULL);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr + i * PAGE_SIZE));
+		nid[i] = folio_nid(ksm_test_folio_at(mm, addr + i * PAGE_SIZE));
+	}
+	KUNIT_EXPECT_NE(test, nid[0], nid[1]);
+	KUNIT_EXPECT_EQ(test, nid[0], nid[2]);
+}
+
 static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(each_NUMA_node_has_its_own_KSM_page),
 	KUNIT_CASE(across_NUMA_nodes_one_KSM_page_is_enough),
@@ -398,6 +436,7 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(candidates_meet_on_their_own_NUMA_node),
 	KUNIT_CASE(a_candidate_elsewhere_is_no_twin),
 	KUNIT_CASE(a_change_of_mind_moves_everybody),
+	KUNIT_CASE(policy_says_on_which_NUMA_node_a_copy_is),
 	{ }
 };
 

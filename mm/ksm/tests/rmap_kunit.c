@@ -145,6 +145,23 @@ static void P58_a_walk_that_must_not_wait_does_not(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, visit.count, 2);
 }
 
+/* The lock is somebody else's, who may let go of it while the walk goes on. */
+static void a_walk_that_does_not_hold_the_lock_visits_nobody(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	struct visit visit = { .most = INT_MAX };
+	struct rmap_walk_control rwc = {
+		.rmap_one	= visit_one,
+		.arg		= &visit,
+		.unlocked	= true,
+	};
+
+	folio_lock(folio);
+	ksm_rmap_walk(folio, &rwc);
+	folio_unlock(folio);
+	KUNIT_EXPECT_EQ(test, visit.count, 0);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Every mapping is found.                                                  */
 
@@ -252,6 +269,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(P58_a_walk_stops_when_all_is_done),
 	KUNIT_CASE(a_walk_passes_over_whom_it_is_told_to),
 	KUNIT_CASE(P58_a_walk_that_must_not_wait_does_not),
+	KUNIT_CASE(a_walk_that_does_not_hold_the_lock_visits_nobody),
 	KUNIT_CASE(P52_forks_of_merged_pages_are_found),
 	KUNIT_CASE(P86_a_page_that_a_child_promotes_is_found_at_its_parent),
 	KUNIT_CASE(a_fork_is_found_when_its_parent_has_gone),

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Undoing everything: all pages are private again, and nothing is known any more. */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
 #include <linux/swap.h>
+#include <linux/workqueue.h>
 
 #include "../forget.h"
 #include "../mms.h"
 #include "../node.h"
+#include "../rmap.h"
 #include "../scan.h"
 #include "../state.h"
 #include "../unmerge.h"
@@ -138,11 +143,64 @@ static void memory_that_is_not_there_is_no_hindrance(struct kunit *test)
 	expect_nothing_known(test);
 }
 
+/* What came of an unmerge beside the test. */
+static int unmerged;
+
+static void unmerge_beside(struct work_struct *work)
+{
+	unmerged = unmerge_all();
+}
+
+static DECLARE_WORK(beside, unmerge_beside);
+
+/* Wait until somebody waits for the lock of @folio; false after a minute. */
+static bool is_waited_for(struct folio *folio)
+{
+	unsigned long until = jiffies + 60 * HZ;
+
+	while (!folio_test_waiters(folio) && time_before(jiffies, until))
+		msleep(20);
+	return folio_test_waiters(folio);
+}
+
+/* A swap-in has asked what to map, and maps it a while later. */
+static void P27_who_has_asked_before_the_unmerge_is_waited_for(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm, 1);
+	struct folio *folio = ksm_test_folio_at(mm, addr), *got;
+	bool waited;
+	pte_t pte;
+
+	folio_get(folio);
+	folio_lock(folio);
+	mmap_read_lock(mm);
+	pte = ksm_test_set_pte(mm, addr, __pte(0));
+	got = ksm_rmap_swapin(folio, vma_lookup(mm, addr), addr);
+	mmap_read_unlock(mm);
+	schedule_work(&beside);
+	waited = is_waited_for(folio);
+	/* Who has been here meanwhile does not see it. */
+	mmap_read_lock(mm);
+	ksm_test_set_pte(mm, addr, pte);
+	mmap_read_unlock(mm);
+	folio_unlock(folio);
+	folio_put(folio);
+	flush_work(&beside);
+
+	KUNIT_EXPECT_PTR_EQ(test, got, folio);
+	KUNIT_EXPECT_TRUE(test, waited);
+	KUNIT_EXPECT_EQ(test, unmerged, 0);
+	expect_private(test, mm, addr, 1);
+	expect_nothing_known(test);
+}
+
 static struct kunit_case unmerge_cases[] = {
 	KUNIT_CASE(everybody_gets_private_pages),
 	KUNIT_CASE(a_child_gets_private_pages),
 	KUNIT_CASE(anchored_pages_become_private),
 	KUNIT_CASE(values_and_candidates_are_forgotten),
+	KUNIT_CASE(P27_who_has_asked_before_the_unmerge_is_waited_for),
 	KUNIT_CASE(memory_that_is_not_there_is_no_hindrance),
 	{ }
 };
