@@ -14,9 +14,11 @@
  *
  * Floor 4: knows glances, records and VMAs.
  */
+#include <linux/cache.h>
 #include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
+#include <linux/prefetch.h>
 
 #include "record.h"
 #include "state.h"
@@ -25,6 +27,9 @@
 
 /* So many empty PTEs in a row are passed over like a hole; fewer are looked at. */
 #define EMPTY_MIN	16
+
+/* So far ahead they are fetched: of a page table that is not in the cache, memory sets the pace. */
+#define AHEAD		128
 
 /* So many empty entries of a page table cost as much as a page that is passed over. */
 #define EMPTY_PER_PAGE	64
@@ -63,23 +68,17 @@ static bool before_hole(struct ksm_glance_run *run, unsigned long addr)
 	       ksm_record_find(run->km, &index, (addr - 1) >> PAGE_SHIFT);
 }
 
-/* How many PTEs are empty from the first on; 0 for a few. */
-static unsigned long empty_at_head(pte_t *ptes, unsigned long nr)
+/* How many PTEs are empty from @ptep on, up or down by @step; 0 for a few. */
+static __always_inline unsigned long count_empty(pte_t *ptep, unsigned long nr, int step)
 {
-	unsigned long empty = 0;
+	unsigned long empty = 0, end = 0;
 
-	while (empty < nr && pte_none(ptep_get(ptes + empty)))
-		empty++;
-	return empty < EMPTY_MIN ? 0 : empty;
-}
-
-/* The same from the last on. */
-static unsigned long empty_at_tail(pte_t *ptes, unsigned long nr)
-{
-	unsigned long empty = 0;
-
-	while (empty < nr && pte_none(ptep_get(ptes + nr - 1 - empty)))
-		empty++;
+	while (empty == end && end < nr) {
+		prefetch(ptep + step * AHEAD);
+		end = min(end + L1_CACHE_BYTES / sizeof(*ptep), nr);
+		for (; empty < end && pte_none(ptep_get(ptep)); ptep += step)
+			empty++;
+	}
 	return empty < EMPTY_MIN ? 0 : empty;
 }
 
@@ -106,7 +105,8 @@ static unsigned long look_at_ptes(struct ksm_glance_run *run, pte_t *ptep, spinl
 {
 	unsigned long behind = run->end, end, empty;
 
-	empty = empty_at_tail(ptep, (behind - run->begin) >> PAGE_SHIFT);
+	empty = (behind - run->begin) >> PAGE_SHIFT;
+	empty = count_empty(ptep + empty - 1, empty, -1);
 	run->empty += empty;
 	end = behind - (empty << PAGE_SHIFT);
 	run->end = end;
@@ -143,7 +143,7 @@ static enum look look(struct ksm_glance_run *run, pmd_t *pmd, unsigned long *at,
 		*at = end;
 		return LOOK_EMPTY;
 	}
-	skip = empty_at_head(ptep, (end - *at) >> PAGE_SHIFT);
+	skip = count_empty(ptep, (end - *at) >> PAGE_SHIFT, 1);
 	run->empty += skip;
 	*at += skip << PAGE_SHIFT;
 	if (*at != end)
