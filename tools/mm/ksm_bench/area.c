@@ -33,34 +33,44 @@ static __u64 written_word(unsigned long page, __u32 times)
 	return mix((__u64)page << 32 | times);
 }
 
+static char *at(const struct area *area, unsigned long page)
+{
+	return area->base + page * (area->apart ?: PAGE);
+}
+
+static unsigned long size_of(const struct area *area)
+{
+	return area->pages * (area->apart ?: PAGE);
+}
+
 void area_make(struct area *area)
 {
 	unsigned long page;
 
-	area->base = mmap(NULL, area->pages * PAGE, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	area->base = mmap(NULL, size_of(area), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	area->writes = calloc(area->pages, sizeof(*area->writes));
 	if (area->base == MAP_FAILED || !area->writes)
 		fail("no memory for %lu pages", area->pages);
 	for (page = 0; page < area->pages; page++)
-		page_content(area, page, (__u64 *)(area->base + page * PAGE));
+		page_content(area, page, (__u64 *)at(area, page));
 }
 
 void area_offer(struct area *area)
 {
-	if (madvise(area->base, area->pages * PAGE, MADV_MERGEABLE))
+	if (madvise(area->base, size_of(area), MADV_MERGEABLE))
 		fail("madvise(MADV_MERGEABLE): %m");
 }
 
 void area_withdraw(struct area *area)
 {
-	if (madvise(area->base, area->pages * PAGE, MADV_UNMERGEABLE))
+	if (madvise(area->base, size_of(area), MADV_UNMERGEABLE))
 		fail("madvise(MADV_UNMERGEABLE): %m");
 }
 
 void area_write(struct area *area, unsigned long page)
 {
-	__u64 *words = (__u64 *)(area->base + page * PAGE);
+	__u64 *words = (__u64 *)at(area, page);
 
 	words[WRITTEN_WORD] = written_word(page, ++area->writes[page]);
 }
@@ -88,7 +98,7 @@ void area_verify(const struct area *area)
 		page_content(area, page, want);
 		if (area->writes[page])
 			want[WRITTEN_WORD] = written_word(page, area->writes[page]);
-		if (memcmp(area->base + page * PAGE, want, PAGE))
+		if (memcmp(at(area, page), want, PAGE))
 			fail("the content of page %lu of %lu is wrong", page, area->pages);
 	}
 }

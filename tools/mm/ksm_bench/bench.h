@@ -54,6 +54,7 @@ double ksmd_cpu(void);
 struct area {
 	char		*base;
 	unsigned long	pages;
+	unsigned long	apart;	/* from one page to the next, in bytes; 0: PAGE */
 	unsigned long	ids;	/* page n has the id first_id + n % ids */
 	unsigned long	first_id;
 	bool		prefix;	/* the first half is the same in all pages of all ids */

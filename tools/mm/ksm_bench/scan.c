@@ -16,9 +16,8 @@ static struct area unique(bool prefix)
 	return area;
 }
 
-static void unchanged(bool prefix, bool smart)
+static void unchanged(struct area area, bool smart)
 {
-	struct area area = unique(prefix);
 	struct span before = {}, span;
 
 	pace_full(area.pages, smart);
@@ -33,17 +32,39 @@ static void unchanged(bool prefix, bool smart)
 
 static void steady(void)
 {
-	unchanged(false, false);
+	unchanged(unique(false), false);
 }
 
 static void steady_smart(void)
 {
-	unchanged(false, true);
+	unchanged(unique(false), true);
 }
 
 static void prefix(void)
 {
-	unchanged(true, false);
+	unchanged(unique(true), false);
+}
+
+#define APART (2UL << 20)
+
+/* A page table for each page. */
+static struct area sparse(void)
+{
+	struct area area = { .pages = wish.pages, .apart = APART, .ids = wish.pages };
+
+	area_make(&area);
+	area_offer(&area);
+	return area;
+}
+
+static void steady_sparse(void)
+{
+	unchanged(sparse(), false);
+}
+
+static void steady_sparse_smart(void)
+{
+	unchanged(sparse(), true);
 }
 
 /* A guest of KVM's has the memory, for all that KSM can know. */
@@ -53,7 +74,7 @@ static void notifier_with(bool smart)
 
 	if (kvm < 0 || ioctl(kvm, KVM_CREATE_VM, 0UL) < 0)
 		fail("no guest of KVM: %m");
-	unchanged(false, smart);
+	unchanged(unique(false), smart);
 }
 
 static void notifier(void)
@@ -196,6 +217,8 @@ static void remerge(void)
 const struct workload scan_workloads[] = {
 	{ "steady", steady },
 	{ "steady_smart", steady_smart },
+	{ "steady_sparse", steady_sparse },
+	{ "steady_sparse_smart", steady_sparse_smart },
 	{ "prefix", prefix },
 	{ "notifier", notifier },
 	{ "notifier_smart", notifier_smart },
