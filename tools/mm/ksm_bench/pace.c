@@ -10,7 +10,7 @@
 #include "bench.h"
 
 #define POLL 0.01
-#define REST 0.03	/* three times what a sleep is rounded up to in User Mode Linux */
+#define REST 0.06	/* six times what a sleep is rounded up to in User Mode Linux */
 #define PATIENCE 300.0	/* seconds without a full scan after which it hangs */
 
 /*
