@@ -86,6 +86,7 @@ struct ksm_glance_run {
 	unsigned long		steps;
 	unsigned long		empty;
 	unsigned long		passed;
+	bool			offered;
 	unsigned long		unchanged;
 	unsigned long		skipped;
 	bool			due;
@@ -102,6 +103,7 @@ struct ksm_glance_run {
 	} at[KSM_RUN_PAGES];
 };
 
+		bool		restless;
 void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl);
 void ksm_glance_nothing(struct ksm_glance_run *run);
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE

@@ -24,6 +24,9 @@
 #include "state.h"
 #include "unmerge.h"
 
+/* Where nothing is offered, it is enough to look for offers so often. */
+#define IDLE_REST	HZ
+
 static struct task_struct *ksmd_task;
 
 /* ------------------------------------------------------------------------ */
@@ -57,6 +60,8 @@ static void rest(void)
 	int pace = atomic_read_acquire(&ksm_state.pace);
 	unsigned long pause = msecs_to_jiffies(READ_ONCE(ksm_state.sleep_millisecs));
 
+	if (ksm_scan_is_idle())
+		pause = max(pause, IDLE_REST);
 	if (!may_scan()) {
 		ksm_advisor_pause();
 		wait_event_freezable(ksm_work_wait,

@@ -10,8 +10,8 @@
  *
  * Owns the state of the round. Does not know what is remembered of a page.
  *
- * Floor 6: knows walking, meeting, forgetting, cleaning, the sieve, mms, and what is to be
- * fetched from the stable tree.
+ * Floor 6: knows walking, meeting, forgetting, cleaning, the sieve, mms, how many nodes are
+ * due, and what is to be fetched from the stable tree.
  */
 #include <linux/freezer.h>
 #include <linux/mm.h>
@@ -27,6 +27,7 @@
 #include "meet.h"
 #include "merge.h"
 #include "mms.h"
+#include "node.h"
 #include "page.h"
 #include "policy.h"
 #include "scan.h"
@@ -42,6 +43,8 @@
 /* P: all of it. */
 static struct {
 	bool		active;		/* a round is under way */
+	bool		offered;	/* it has met a VMA that may merge */
+	bool		idle;		/* see ksm_scan_is_idle() */
 	enum {
 		DRAIN_NOT_YET,
 		DRAIN_WANTED,
@@ -146,6 +149,7 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 	struct ksm_ahead ahead = { };
 	unsigned int i;
 
+	round.offered |= run->offered;
 	WRITE_ONCE(ksm_counts.unchanged, ksm_counts.unchanged + run->unchanged);
 	if (run->smart)
 		WRITE_ONCE(ksm_counts.skipped,
@@ -247,6 +251,7 @@ static void begin_round(void)
 	renew_sieve();
 	ksm_mms_rewind();
 	WRITE_ONCE(round.active, true);
+	round.offered = false;
 }
 
 static void end_round(void)
@@ -270,6 +275,21 @@ bool ksm_scan_at_start(void)
 
 /**
  * ksm_scan_wants_drain() - does the round wait for lru_add_drain_all()?
+/**
+ * ksm_scan_is_idle() - has nobody anything to merge?
+ *
+ * As when all that are registered have taken their offers back, for only an exit ends a
+ * registration.
+ *
+ * Context: ksmd.
+ * Return: true if the last batch ended a round that met no VMA that may merge, and there
+ *	   was nothing left to forget.
+ */
+bool ksm_scan_is_idle(void)
+{
+	return round.idle;
+}
+
  *
  * Pages that wait in per-CPU lists for their place on the LRU carry a reference
  * that keeps them from merging. The first time in a round that a page does not merge for
@@ -299,6 +319,7 @@ void ksm_scan_batch(unsigned int pages)
 		ksm_policy_budget(pages, READ_ONCE(ksm_state.max_pages_to_merge));
 	struct ksm_mm *km;
 	bool done = true;
+	unsigned long due;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
@@ -321,7 +342,9 @@ void ksm_scan_batch(unsigned int pages)
 	}
 	ksm_forget_due(pages);
 }
+	due = ksm_node_count_due();
 
+	round.idle = !round.active && !round.offered && ksm_node_count_due() == due;
 /**
  * ksm_scan_restart() - forget that a round was under way
  *

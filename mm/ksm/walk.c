@@ -233,6 +233,7 @@ void ksm_walk_next(struct ksm_glance_run *run, unsigned long addr)
 	mmap_assert_locked(ksm_mm_of(run->km));
 
 	run->begin = addr;
+	run->offered = false;
 	run->nr = 0;
 	run->stale = 0;
 	run->steps = 0;
@@ -242,6 +243,8 @@ void ksm_walk_next(struct ksm_glance_run *run, unsigned long addr)
 	run->skipped = 0;
 	for_each_vma(vmi, vma) {
 		run->steps++;
+		/* Even one that nobody has touched yet. */
+		run->offered |= !!(vma->vm_flags & VM_MERGEABLE);
 		if (!ksm_vma_offers(vma)) {
 			/* There may be very many of these. */
 			run->end = vma->vm_end;

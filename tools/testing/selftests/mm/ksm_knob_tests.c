@@ -306,6 +306,37 @@ static void the_advisor_heeds_its_cpu_limit(void)
 		  ksm_knob_get("pages_to_scan"));
 }
 
+/* Per cent of a CPU that ksmd uses in the next two seconds. */
+static double share_of_two_seconds(void)
+{
+	double cpu = 0, at = 0;
+
+	cpu_share(&cpu, &at);
+	ksm_await(now() > at + 2, 60, "time stands still");
+	return cpu_share(&cpu, &at);
+}
+
+/* Who has taken all offers back is registered on: ksmd must not go round for him in vain. */
+static void without_an_offer_ksmd_rests(void)
+{
+	char *mem = ksm_map_equal(16, 8);
+	double share;
+
+	ksm_run();
+	ksm_expect(mem, 16, 16);
+	ksm_unmergeable(mem, 16);
+	share = share_of_two_seconds();
+	ksm_check(share < 20, "with nothing to do ksmd uses %.1f %% of a CPU", share);
+
+	/* And is there when it is wanted, or when it shall not sleep so long. */
+	ksm_knob_set("sleep_millisecs", 1000000);
+	share_of_two_seconds();
+	ksm_knob_set("sleep_millisecs", 0);
+	ksm_mergeable(mem, 16);
+	ksm_expect(mem, 16, 16);
+	ksm_verify_equal(mem, 16, 8);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Limits                                                                   */
 
@@ -375,6 +406,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(the_advisor_survives_extreme_numbers),
 	KSM_TEST(the_advisor_follows_its_target),
 	KSM_TEST(the_advisor_heeds_its_cpu_limit),
+	KSM_TEST(without_an_offer_ksmd_rests),
 	KSM_TEST(max_kernel_pages_limits_ksm_pages),
 	KSM_TEST(max_pages_to_merge_limits_a_batch),
 };
