@@ -15,7 +15,6 @@
  * read.
  */
 #include <linux/bitmap.h>
-#include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 
@@ -87,7 +86,6 @@ static enum ksm_glance glance_known(struct ksm_glance_run *run, unsigned int i, 
 	/* What is not calm is told of all the same: it may have come to rest since. */
 	if (record->calm ? !ksm_sieve_has_news(record->hash) : !ksm_sieve_is_new())
 		return xa_is_value(entry) ? KSM_GLANCE_PASS : KSM_GLANCE_TAKE;
-	run->at[i].hash = record->hash;
 	ksm_sieve_prefetch(record->hash);
 	return KSM_GLANCE_SIFT;
 }
@@ -96,12 +94,6 @@ static enum ksm_glance glance_known(struct ksm_glance_run *run, unsigned int i, 
 static bool is_noted(const struct ksm_glance_run *run, unsigned int i)
 {
 	return run->begin + i * PAGE_SIZE < run->noted;
-}
-
-/* Does the sieve know of the page at this place, which is as it was? */
-static bool knows(const struct ksm_glance_run *run, unsigned int i)
-{
-	return is_noted(run, i) || !ksm_sieve_is_new();
 }
 
 /*
@@ -121,6 +113,7 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i,
 	unsigned int turn = run->turn + found->index;
 
 	*record = (struct ksm_record) { };
+	run->at[i].restless = false;
 	if (item && item->kind == KSM_ITEM_MERGED)
 		return glance_merged(run, item->node, found);
 	if (!ksm_record_recall(entry, found->pfn, record)) {
@@ -128,6 +121,10 @@ static enum ksm_glance glance(struct ksm_glance_run *run, unsigned int i,
 		*record = (struct ksm_record) { };
 		return KSM_GLANCE_READ;
 	}
+	run->at[i].restless = record->restless && !run->smart;
+	run->at[i].hash = record->hash;
+	if (record->restless)
+		return KSM_GLANCE_READ;
 	if (record->trusted && !found->dirty && run->reread) {
 		if (run->due)
 			return KSM_GLANCE_READ;
@@ -165,6 +162,7 @@ static void take(struct ksm_glance_run *run, unsigned int i, bool passes)
 		.passes		= passes,
 		.hash		= run->at[i].hash,
 		.clean		= run->at[i].clean,
+		.restless	= run->at[i].restless,
 	};
 }
 
@@ -190,7 +188,9 @@ static void take_all(struct ksm_glance_run *run)
 			run->passed++;
 			continue;
 		case KSM_GLANCE_SIFT:
-			passes = ksm_glance_sift(run->at[i].hash, knows(run, i));
+			/* It is as it was: the sieve was told in this round, or before. */
+			passes = ksm_glance_sift(run->at[i].hash,
+						 is_noted(run, i) || !ksm_sieve_is_new());
 			fallthrough;
 		case KSM_GLANCE_TAKE:
 			run->passed++;

@@ -18,6 +18,7 @@
  * @referenced: whether the reference on its folio belongs to this page
  * @read: it must be read
  * @passes: it need not, and the sieve lets it pass
+ * @restless: it changes again and again, and @hash is of its parts
  * @hash: its hash, if it passes
  * @clean: its PTE is clean: who writes to it later can be told by that
  */
@@ -28,6 +29,7 @@ struct ksm_glance_page {
 	bool		read;
 	bool		passes;
 	bool		clean;
+	bool		restless;
 	u64		hash;
 };
 
@@ -56,6 +58,7 @@ enum ksm_glance {
  * @vma: where the run is
  * @begin: its first address; what is before was seen to
  * @end: where to go on
+ * @offered: there was a VMA on the way that may merge, even if it is empty
  * @steps: runs, VMAs and page tables on the way there
  * @empty: entries of page tables without a page
  * @passed: pages that were passed over
@@ -83,10 +86,10 @@ struct ksm_glance_run {
 	struct vm_area_struct	*vma;
 	unsigned long		begin;
 	unsigned long		end;
+	bool			offered;
 	unsigned long		steps;
 	unsigned long		empty;
 	unsigned long		passed;
-	bool			offered;
 	unsigned long		unchanged;
 	unsigned long		skipped;
 	bool			due;
@@ -100,10 +103,10 @@ struct ksm_glance_run {
 		struct page	*page;
 		enum ksm_glance	what;
 		bool		clean;
+		bool		restless;
 	} at[KSM_RUN_PAGES];
 };
 
-		bool		restless;
 void ksm_glance_ptes(struct ksm_glance_run *run, pte_t *ptep, spinlock_t *ptl);
 void ksm_glance_nothing(struct ksm_glance_run *run);
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE

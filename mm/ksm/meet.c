@@ -41,13 +41,43 @@ static void remember(struct ksm_mm *km, unsigned long index, struct ksm_record r
 	}
 }
 
-static struct ksm_record read_page(const struct ksm_offer *offer, void *entry)
+/*
+ * Read a page. Of one that changes again and again no more than a change is looked for:
+ * nobody wants a twin of what will be something else before it has merged.
+ */
+static struct ksm_record read_page(const struct ksm_offer *offer,
+				   const struct ksm_glance_page *found, void *entry)
 {
+	unsigned long pfn = page_to_pfn(offer->page);
+	struct ksm_record old, new;
+	bool restless = found->restless && ksm_record_recall(entry, pfn, &old) && old.restless;
+
 	flush_anon_page(offer->vma, offer->page, offer->addr);
 	flush_dcache_page(offer->page);
 	WRITE_ONCE(ksm_counts.scanned, ksm_counts.scanned + 1);
-	return ksm_record_renew(entry, ksm_page_hash_ahead(offer->page, offer->ahead),
-				page_to_pfn(offer->page));
+	if (restless && ksm_page_parts_differ(offer->page, &old.hash, offer->ahead)) {
+		old.age++;
+		old.trusted = found->clean;
+		return old;
+	}
+	new = ksm_record_renew(entry, ksm_page_hash_ahead(offer->page, offer->ahead), pfn);
+	new.trusted = found->clean;
+	/* All parts held, as far as their short hashes tell, so the page did. */
+	new.calm |= restless;
+	return new;
+}
+
+/* Remember the parts of a page that has changed, and did so the last time as well. */
+static void take_apart(const struct ksm_offer *offer, void *entry, struct ksm_record *record)
+{
+	struct ksm_record old;
+
+	if (READ_ONCE(ksm_state.smart_scan) || record->calm ||
+	    !ksm_record_recall(entry, record->pfn, &old) || old.calm ||
+	    !ksm_policy_restless(record->age, record->hash))
+		return;
+	record->hash = ksm_page_hash_parts(offer->page);
+	record->restless = true;
 }
 
 /* Was the page calm before it was read, and still is? */
@@ -67,9 +97,8 @@ static bool sift_page(const struct ksm_offer *offer, void *entry,
 	if (held && !ksm_sieve_has_news(record->hash))
 		return false;
 	/* Read for the second time in a round, and still the same: it is noted. */
-	noted = ksm_sieve_is_new() ?
-		record->calm && ksm_mms_comes_again(offer->owner) :
-		ksm_record_has(entry, record->hash);
+	noted = ksm_record_has(entry, record->hash) &&
+		(!ksm_sieve_is_new() || (record->calm && ksm_mms_comes_again(offer->owner)));
 	passes = ksm_glance_sift(record->hash, noted);
 	/* A twin that was judged before does not know of it. */
 	if (passes && !held)
@@ -172,9 +201,10 @@ enum ksm_match ksm_meet_page(struct ksm_offer *offer, const struct ksm_glance_pa
 	}
 	if (found->read || !ksm_record_recall(entry, page_to_pfn(offer->page), &record)) {
 		ksm_policy_spend(budget, KSM_BUDGET_READ);
-		record = read_page(offer, entry);
-		record.trusted = found->clean;
-		passes = sift_page(offer, entry, &record);
+		record = read_page(offer, found, entry);
+		passes = !record.restless && sift_page(offer, entry, &record);
+		if (!passes && !record.restless)
+			take_apart(offer, entry, &record);
 	} else if (passes) {
 		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
 	}

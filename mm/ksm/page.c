@@ -12,6 +12,7 @@
 #include <linux/cache.h>
 #include <linux/highmem.h>
 #include <linux/init.h>
+#include <linux/log2.h>
 #include <linux/moduleparam.h>
 #include <linux/pagewalk.h>
 #include <linux/prefetch.h>
@@ -186,17 +187,30 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
  */
 #define STEP	1024
 
+/* Hashes of the parts, one above the other, and above them which has changed last. */
+#define PART_SIZE	((unsigned int)(PAGE_SIZE / KSM_PAGE_PARTS))
+#define PART_BITS	((KSM_HASH_BITS - ilog2(KSM_PAGE_PARTS)) / KSM_PAGE_PARTS)
+#define PART_MASK	GENMASK_ULL(PART_BITS - 1, 0)
+#define LAST_SHIFT	(KSM_PAGE_PARTS * PART_BITS)
+
+static_assert(LAST_SHIFT + ilog2(KSM_PAGE_PARTS) <= KSM_HASH_BITS);
+
+static unsigned int last_part(u64 parts)
+{
+	return parts >> LAST_SHIFT & (KSM_PAGE_PARTS - 1);
+}
+
 static void fetch(struct ksm_ahead *ahead, unsigned int most)
 {
-	unsigned int at = PAGE_SIZE - ahead->left, end = at + min(most, ahead->left);
+	unsigned int end = ahead->at + min(most, ahead->left);
 
-	for (; at < end; at += L1_CACHE_BYTES) {
+	ahead->left -= end - ahead->at;
+	for (; ahead->at < end; ahead->at += L1_CACHE_BYTES) {
 		if (ahead->page)
-			prefetch(ahead->page + at);
+			prefetch(ahead->page + ahead->at);
 		if (ahead->twin)
-			prefetch(ahead->twin + at);
+			prefetch(ahead->twin + ahead->at);
 	}
-	ahead->left = PAGE_SIZE - end;
 }
 
 static const void *content_of(const struct page *page)
@@ -219,7 +233,23 @@ void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
 {
 	ahead->page = content_of(page);
 	ahead->twin = content_of(twin);
+	ahead->at = 0;
 	ahead->left = ahead->page || ahead->twin ? PAGE_SIZE : 0;
+}
+
+/**
+ * ksm_page_plan_part() - of a page the part is going to be looked at that changed last
+ * @ahead: filled in
+ * @page: the page
+ * @parts: what is known of its parts
+ *
+ * Context: As for ksm_page_plan().
+ */
+void ksm_page_plan_part(struct ksm_ahead *ahead, const struct page *page, u64 parts)
+{
+	ksm_page_plan(ahead, page, NULL);
+	ahead->at = last_part(parts) * PART_SIZE;
+	ahead->left = min(ahead->left, PART_SIZE);
 }
 
 /**
@@ -282,6 +312,65 @@ u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead)
 	}
 	kunmap_local(content);
 	return shorten(xxh64_digest(&state));
+}
+
+static u64 hash_part(const void *content, unsigned int part)
+{
+	return xxh64(content + part * PART_SIZE, PART_SIZE, hash_seed) & hash_mask & PART_MASK;
+}
+
+/**
+ * ksm_page_hash_parts() - hash what each part of a page holds
+ * @page: the page; the caller keeps it from being freed
+ *
+ * Context: Any context that may touch the page.
+ * Return: What ksm_page_parts_differ() goes by, in as many bits as a hash has.
+ */
+u64 ksm_page_hash_parts(struct page *page)
+{
+	void *content = kmap_local_page(page);
+	unsigned int part;
+	u64 parts = 0;
+
+	for (part = 0; part < KSM_PAGE_PARTS; part++)
+		parts |= hash_part(content, part) << part * PART_BITS;
+	kunmap_local(content);
+	return parts;
+}
+
+/**
+ * ksm_page_parts_differ() - has a page changed, as far as the hashes of its parts tell?
+ * @page: the page; the caller keeps it from being freed
+ * @parts: what they were; told of those that were found to have changed
+ * @ahead: what comes next; NULL for nothing
+ *
+ * If the part that changed last has done so again, the others are not read.
+ *
+ * Context: Any context that may touch the page.
+ * Return: true if so.
+ */
+bool ksm_page_parts_differ(struct page *page, u64 *parts, struct ksm_ahead *ahead)
+{
+	unsigned int first = last_part(*parts), last = KSM_PAGE_PARTS, part, shift, i;
+	void *content = kmap_local_page(page);
+	u64 change;
+
+	for (i = 0; i < KSM_PAGE_PARTS && last != first; i++) {
+		if (ahead)
+			fetch(ahead, STEP);
+		part = (first + i) % KSM_PAGE_PARTS;
+		shift = part * PART_BITS;
+		change = hash_part(content, part) ^ (*parts >> shift & PART_MASK);
+		*parts ^= change << shift;
+		if (change)
+			last = part;
+	}
+	kunmap_local(content);
+	if (last == KSM_PAGE_PARTS)
+		return false;
+	*parts &= GENMASK_ULL(LAST_SHIFT - 1, 0);
+	*parts |= (u64)last << LAST_SHIFT;
+	return true;
 }
 
 /**

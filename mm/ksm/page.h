@@ -13,6 +13,13 @@ enum ksm_page_place {
 	KSM_PAGE_ELSEWHERE,	/* something else, or nothing */
 };
 
+/* Of a page that changes again and again only the part is read that changed last. */
+#ifdef CONFIG_64BIT
+#define KSM_PAGE_PARTS	4
+#else
+#define KSM_PAGE_PARTS	2
+#endif
+
 bool ksm_page_may_merge(const struct page *page);
 int ksm_page_nid(const struct page *page);
 struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
@@ -22,9 +29,12 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 				  unsigned long pfn);
 void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
 		   const struct page *twin);
+void ksm_page_plan_part(struct ksm_ahead *ahead, const struct page *page, u64 parts);
 void ksm_page_fetch(struct ksm_ahead *ahead);
 u64 ksm_page_hash(struct page *page);
 u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead);
+u64 ksm_page_hash_parts(struct page *page);
+bool ksm_page_parts_differ(struct page *page, u64 *parts, struct ksm_ahead *ahead);
 u64 ksm_page_zero_hash(void);
 int ksm_page_compare(struct page *a, struct page *b);
 int ksm_page_compare_ahead(struct page *a, struct page *b, struct ksm_ahead *ahead);

@@ -59,10 +59,13 @@ bool ksm_policy_merge(struct ksm_budget *budget)
 	return budget->left;
 }
 
+/* A page that was read so often is not young any more. */
+#define GROWN	3
+
 /* Rounds between two readings of a page, by how often it was read in vain. */
 static unsigned int period(unsigned int age)
 {
-	if (age < 3)
+	if (age < GROWN)
 		return 1;
 	if (age < 5)
 		return 2;
@@ -114,7 +117,23 @@ bool ksm_policy_reread(unsigned int turn, unsigned int rounds)
  */
 bool ksm_policy_clean(unsigned int age, bool calm)
 {
-	return calm || age < 3;
+	return calm || age < GROWN;
+}
+
+/**
+ * ksm_policy_restless() - does a page seem to change again and again?
+ * @age: how often the page was read without finding a twin
+ * @hash: its hash, after it has changed twice running
+ *
+ * Who changes now and then may do so twice. One in four is believed to go on with it, as
+ * the hash of what it holds has it; who goes on is among them before long.
+ *
+ * Context: Any context.
+ * Return: true if so.
+ */
+bool ksm_policy_restless(unsigned int age, u64 hash)
+{
+	return age >= GROWN && hash % 4 == 0;
 }
 
 /* @pages times @num over @den; a very large number where that does not fit. */

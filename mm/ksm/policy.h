@@ -49,6 +49,7 @@ bool ksm_policy_merge(struct ksm_budget *budget);
 bool ksm_policy_due(unsigned int age, unsigned int turn);
 bool ksm_policy_reread(unsigned int turn, unsigned int rounds);
 bool ksm_policy_clean(unsigned int age, bool calm);
+bool ksm_policy_restless(unsigned int age, u64 hash);
 bool ksm_policy_spend(struct ksm_budget *budget, unsigned int units);
 unsigned int ksm_policy_within(u64 pages, const struct ksm_policy_goal *goal);
 unsigned int ksm_policy_advise(const struct ksm_policy_round *took,

@@ -21,6 +21,7 @@
 #define AGE_SHIFT	(KSM_HASH_BITS + KSM_RECORD_PFN_BITS)
 #define CALM_SHIFT	(AGE_SHIFT + KSM_RECORD_AGE_BITS)
 #define TRUSTED_SHIFT	(CALM_SHIFT + 1)
+#define RESTLESS_SHIFT	(TRUSTED_SHIFT + 1)
 
 /* ------------------------------------------------------------------------ */
 /* Packing: only these know how.                                            */
@@ -37,13 +38,14 @@ void *ksm_record_pack(struct ksm_record record)
 {
 	unsigned long age = min(record.age, KSM_RECORD_AGE_MAX);
 
-	BUILD_BUG_ON(TRUSTED_SHIFT + 1 > BITS_PER_LONG - 1);
+	BUILD_BUG_ON(RESTLESS_SHIFT + 1 > BITS_PER_LONG - 1);
 
 	return xa_mk_value((record.hash & HASH_MASK) |
 			   (record.pfn & PFN_MASK) << KSM_HASH_BITS |
 			   age << AGE_SHIFT |
 			   (unsigned long)record.calm << CALM_SHIFT |
-			   (unsigned long)record.trusted << TRUSTED_SHIFT);
+			   (unsigned long)record.trusted << TRUSTED_SHIFT |
+			   (unsigned long)record.restless << RESTLESS_SHIFT);
 }
 
 /**
@@ -63,6 +65,7 @@ struct ksm_record ksm_record_unpack(void *entry)
 		.age	= value >> AGE_SHIFT & AGE_MASK,
 		.calm	= value >> CALM_SHIFT & 1,
 		.trusted = value >> TRUSTED_SHIFT & 1,
+		.restless = value >> RESTLESS_SHIFT & 1,
 	};
 }
 
@@ -124,10 +127,14 @@ bool ksm_record_rests(void *entry, unsigned long pfn)
 bool ksm_record_has(void *entry, u64 hash)
 {
 	struct ksm_item *item = ksm_record_item(entry);
+	struct ksm_record record;
 
 	if (!entry)
 		return false;
-	return (hash & HASH_MASK) == (item ? item->hash : ksm_record_unpack(entry).hash);
+	if (item)
+		return (hash & HASH_MASK) == item->hash;
+	record = ksm_record_unpack(entry);
+	return (hash & HASH_MASK) == record.hash && !record.restless;
 }
 
 /**
@@ -149,7 +156,7 @@ struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn)
 
 	if (ksm_record_recall(entry, pfn, &old)) {
 		new.age = min(old.age + 1, KSM_RECORD_AGE_MAX);
-		new.calm = old.hash == new.hash;
+		new.calm = old.hash == new.hash && !old.restless;
 	}
 	return new;
 }

@@ -17,12 +17,14 @@
 
 /**
  * struct ksm_record - what is remembered of a page without a twin
- * @hash: its hash when it was read last
+ * @hash: its hash when it was read last; for one that is restless those of its parts,
+ *	  see ksm_page_hash_parts()
  * @pfn: low bits of its page frame number at that time
  * @age: how often it was read since it came, without finding a twin
  * @calm: whether the hash was the same the last two times
  * @trusted: whether the PTE was clean before the page was read, so that one which
  *	     is clean still tells that nobody has written to it by that way
+ * @restless: whether it changes again and again
  */
 struct ksm_record {
 	u64		hash;
@@ -30,6 +32,7 @@ struct ksm_record {
 	unsigned int	age;
 	bool		calm;
 	bool		trusted;
+	bool		restless;
 };
 
 /**

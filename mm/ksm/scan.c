@@ -158,7 +158,9 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 	forget_stale(run, budget);
 	for (i = 0; i < run->nr; i++, next++) {
 		ksm_page_fetch(&ahead);
-		if (i + 1 < run->nr && (next->read || next->passes))
+		if (i + 1 < run->nr && next->restless)
+			ksm_page_plan_part(&ahead, next->page, next->hash);
+		else if (i + 1 < run->nr && (next->read || next->passes))
 			ksm_page_plan(&ahead, next->page,
 				      next->passes ? ksm_stable_guess(next->hash) : NULL);
 		scan_page(run, i, &ahead, budget);
@@ -249,9 +251,9 @@ static void begin_round(void)
 	ksm_unstable_reset();
 	ksm_sieve_turn(ksm_state_known());
 	renew_sieve();
+	round.offered = false;
 	ksm_mms_rewind();
 	WRITE_ONCE(round.active, true);
-	round.offered = false;
 }
 
 static void end_round(void)
@@ -274,8 +276,6 @@ bool ksm_scan_at_start(void)
 }
 
 /**
- * ksm_scan_wants_drain() - does the round wait for lru_add_drain_all()?
-/**
  * ksm_scan_is_idle() - has nobody anything to merge?
  *
  * As when all that are registered have taken their offers back, for only an exit ends a
@@ -290,6 +290,8 @@ bool ksm_scan_is_idle(void)
 	return round.idle;
 }
 
+/**
+ * ksm_scan_wants_drain() - does the round wait for lru_add_drain_all()?
  *
  * Pages that wait in per-CPU lists for their place on the LRU carry a reference
  * that keeps them from merging. The first time in a round that a page does not merge for
@@ -317,9 +319,9 @@ void ksm_scan_batch(unsigned int pages)
 {
 	struct ksm_budget budget =
 		ksm_policy_budget(pages, READ_ONCE(ksm_state.max_pages_to_merge));
+	unsigned long due;
 	struct ksm_mm *km;
 	bool done = true;
-	unsigned long due;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
@@ -340,11 +342,11 @@ void ksm_scan_batch(unsigned int pages)
 		ksm_policy_spend(&budget, KSM_BUDGET_VISIT);
 		cond_resched();
 	}
-	ksm_forget_due(pages);
-}
 	due = ksm_node_count_due();
-
+	ksm_forget_due(pages);
 	round.idle = !round.active && !round.offered && ksm_node_count_due() == due;
+}
+
 /**
  * ksm_scan_restart() - forget that a round was under way
  *

@@ -38,7 +38,7 @@ struct ksm_chain;
 #ifdef CONFIG_64BIT
 #define KSM_HASH_BITS	40
 #else
-#define KSM_HASH_BITS	17
+#define KSM_HASH_BITS	16
 #endif
 
 /*
@@ -229,11 +229,13 @@ struct ksm_chain {
  * struct ksm_ahead - pages that are looked at soon, on their way into the cache
  * @page: what one of them holds; NULL for none
  * @twin: what it will be compared with; NULL for none
- * @left: bytes of them that were not asked for yet
+ * @at: up to there they were asked for, or need not be
+ * @left: bytes that were not asked for yet
  */
 struct ksm_ahead {
 	const void		*page;
 	const void		*twin;
+	unsigned int		at;
 	unsigned int		left;
 };
 

@@ -9,6 +9,8 @@
 #include <linux/uaccess.h>
 
 #include "../mms.h"
+#include "../page.h"
+#include "../policy.h"
 #include "../record.h"
 #include "../state.h"
 #include "../walk.h"
@@ -19,9 +21,11 @@
 
 /* Pages of which each is different from all others, read once. */
 static struct ksm_test_known at;
+static u64 content;
 
 static int init(struct kunit *test)
 {
+	content = 1000;
 	return ksm_test_init_known(test, &at);
 }
 
@@ -124,12 +128,24 @@ static void what_is_recorded_of_another_page_says_nothing(struct kunit *test)
 	folio_put(old);
 }
 
+/* Change a page that goes on to be known as a whole: see parts_kunit.c for others. */
+static void change(struct kunit *test, unsigned int nr)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.page[nr]);
+	unsigned int tries = 100;
+
+	do
+		ksm_test_write(test, at.mm, at.page[nr], ++content);
+	while (tries-- && ksm_policy_restless(UINT_MAX, ksm_page_hash(&folio->page)));
+	KUNIT_ASSERT_FALSE(test, ksm_policy_restless(UINT_MAX, ksm_page_hash(&folio->page)));
+}
+
 static void who_comes_to_rest_is_cleaned_and_trusted(struct kunit *test)
 {
 	unsigned int i;
 
 	for (i = 0; i < 8; i++) {
-		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		change(test, 2);
 		ksm_test_scan_round();
 	}
 	/* That it has held is seen, then it is cleaned. */
@@ -140,7 +156,7 @@ static void who_comes_to_rest_is_cleaned_and_trusted(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 	KUNIT_EXPECT_TRUE(test, is_trusted(2));
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], 1000 + 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], content));
 }
 
 static void who_comes_to_rest_merges_in_the_next_round(struct kunit *test)
@@ -148,18 +164,18 @@ static void who_comes_to_rest_merges_in_the_next_round(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 8; i++) {
-		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
-		ksm_test_write(test, at.mm, at.page[5], 2000 + i);
+		change(test, 2);
+		change(test, 5);
 		ksm_test_scan_round();
 	}
-	ksm_test_write(test, at.mm, at.page[2], 7);
-	ksm_test_write(test, at.mm, at.page[5], 7);
+	change(test, 2);
+	ksm_test_write(test, at.mm, at.page[5], content);
 	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
 	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], 7));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[5], 7));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[2], content));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[5], content));
 }
 
 static void soft_dirty_and_accessed_bits_stay(struct kunit *test)

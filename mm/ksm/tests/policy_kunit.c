@@ -97,6 +97,18 @@ static void pages_of_one_age_take_turns(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, due, 2);
 }
 
+/* No young page, and of those that are not one in four. */
+static void some_that_change_are_restless(struct kunit *test)
+{
+	unsigned int age, hash, restless;
+
+	for (age = 0; age <= KSM_RECORD_AGE_MAX; age++) {
+		for (restless = 0, hash = 1000; hash < 1400; hash++)
+			restless += ksm_policy_restless(age, hash);
+		KUNIT_EXPECT_EQ(test, restless, age < 3 ? 0 : 100);
+	}
+}
+
 static void overspending_leaves_nothing(struct kunit *test)
 {
 	struct ksm_budget budget = ksm_policy_budget(1, 0);
@@ -304,6 +316,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(budget_lasts_for_its_pages),
 	KUNIT_CASE(passing_over_costs_a_fraction),
 	KUNIT_CASE(the_largest_budget_does_not_wrap),
+	KUNIT_CASE(some_that_change_are_restless),
 	KUNIT_CASE(overspending_leaves_nothing),
 	KUNIT_CASE(merges_end_a_batch),
 	KUNIT_CASE(old_pages_are_read_less_often),

@@ -125,6 +125,26 @@ static void another_page_is_young(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, HASH_MAX, PFN_MAX - 1).pfn, PFN_MAX - 1);
 }
 
+/* Hashes of parts are no hash, whatever they look like. */
+static void who_is_restless_has_no_hash(struct kunit *test)
+{
+	void *entry = ksm_record_pack((struct ksm_record) {
+		.hash = 7, .pfn = 9, .age = 3, .restless = true });
+	struct ksm_record record = ksm_record_unpack(entry);
+
+	KUNIT_EXPECT_TRUE(test, record.restless);
+	KUNIT_EXPECT_EQ(test, record.hash, 7);
+	KUNIT_EXPECT_EQ(test, record.pfn, 9);
+	KUNIT_EXPECT_EQ(test, record.age, 3);
+	KUNIT_EXPECT_FALSE(test, record.calm || record.trusted);
+	KUNIT_EXPECT_FALSE(test, ksm_record_has(entry, 7));
+	KUNIT_EXPECT_FALSE(test, ksm_record_renew(entry, 7, 9).calm);
+	KUNIT_EXPECT_FALSE(test, ksm_record_renew(entry, 7, 9).restless);
+	KUNIT_EXPECT_EQ(test, ksm_record_renew(entry, 7, 9).age, 4);
+	KUNIT_EXPECT_TRUE(test, ksm_record_has(entry_of(7, 9, 3), 7));
+	KUNIT_EXPECT_FALSE(test, ksm_record_unpack(entry_of(7, 9, 3)).restless);
+}
+
 static void a_candidate_ages_as_well(struct kunit *test)
 {
 	struct ksm_item item = { .hash = 7, .pfn = 9, .age = 3 };
@@ -349,6 +369,7 @@ static struct kunit_case record_cases[] = {
 	KUNIT_CASE(bits_that_are_not_kept_do_not_matter),
 	KUNIT_CASE(change_ends_calm_but_not_age),
 	KUNIT_CASE(another_page_is_young),
+	KUNIT_CASE(who_is_restless_has_no_hash),
 	KUNIT_CASE(a_candidate_ages_as_well),
 	KUNIT_CASE(what_is_no_record_is_not_recalled),
 	KUNIT_CASE(without_a_record_a_page_is_young),
