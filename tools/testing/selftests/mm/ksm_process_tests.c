@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "ksm_util.h"
 
@@ -92,6 +93,40 @@ static void process_madvise_offers_nobody_elses_memory(void)
 	ksm_verify_equal(mem, PAGES, 2);
 }
 
+static void expect_refusal(const char *what, int pidfd, const struct iovec *range)
+{
+	ksm_check(advise(pidfd, range, 1, MADV_MERGEABLE) == -1 && errno == EINVAL,
+		  "MADV_MERGEABLE of %s: %m", what);
+	ksm_check(advise(pidfd, range, 1, MADV_UNMERGEABLE) == -1 && errno == EINVAL,
+		  "MADV_UNMERGEABLE of %s: %m", what);
+}
+
+/* The answer is the same where another advice fails for want of rights, or of memory. */
+static void process_madvise_refuses_whom_it_may_not_look_at(void)
+{
+	char *mem = ksm_map_equal(PAGES, 3);
+	struct iovec range = { mem, PAGES * psize() };
+	int self = open_pidfd(getpid()), kernel_thread = open_pidfd(2), zombie;
+	siginfo_t info;
+	pid_t pid;
+
+	pid = ksm_check_sys(fork());
+	if (!pid)
+		_exit(0);
+	zombie = open_pidfd(pid);
+	ksm_check_sys(waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+	expect_refusal("a zombie", zombie, &range);
+	ksm_check_sys(waitpid(pid, NULL, 0));
+
+	expect_refusal("a kernel thread", kernel_thread, &range);
+	ksm_check_sys(setuid(1));
+	ksm_check(advise(open_pidfd(1), &range, 1, MADV_COLD) == -1 && errno == EACCES,
+		  "MADV_COLD of init: %m");
+	expect_refusal("init", open_pidfd(1), &range);
+	ksm_check_eq(advise(self, &range, 1, MADV_MERGEABLE), PAGES * psize());
+	ksm_verify_equal(mem, PAGES, 3);
+}
+
 static void expect_lines(const char *merge_any, const char *mergeable)
 {
 	char text[1024], line[64];
@@ -122,6 +157,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(process_madvise_offers_own_memory),
 	KSM_TEST(process_madvise_tells_how_far_it_came),
 	KSM_TEST(process_madvise_offers_nobody_elses_memory),
+	KSM_TEST(process_madvise_refuses_whom_it_may_not_look_at),
 	KSM_TEST(ksm_stat_says_what_is_offered),
 };
 
