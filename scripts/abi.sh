@@ -15,7 +15,7 @@ list()
 		-o "$work/abi" "$top/scripts/abi.c"
 	"$top/scripts/initramfs.sh" -c 'stty -F /dev/ttyS1 -onlcr; abi > /dev/ttyS1 2>&1' \
 		"$work/initramfs.cpio.gz" "$work/abi"
-	"$top/scripts/boot.sh" -k "$2" -i "$work/initramfs.cpio.gz" -t 300 \
+	run_guest "$top/scripts/boot.sh" -k "$2" -i "$work/initramfs.cpio.gz" -t 300 \
 		-s "$work/console" -r "$work/output" || {
 		tail -n 5 "$work/output" >&2
 		die "abi: failed; the console: ${work#"$top"/}/console"
@@ -23,6 +23,7 @@ list()
 	tr -d '\r' < "$work/output" | sort > "$3"
 }
 
+end_with_guest
 if [ "$1" != record ]; then
 	list "$1" "$2" "$3"
 	exit

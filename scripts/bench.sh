@@ -47,11 +47,12 @@ fi
 # A page of a UML guest can be a mapping of its own.
 raise_map_count()
 {
-	wanted=2000000
-	[ "$(cat /proc/sys/vm/max_map_count)" -lt $wanted ] || return 0
+	wanted=2000000 maps=$(cat /proc/sys/vm/max_map_count)
+	grep -q '^um ' "$out/steps" && [ "$maps" -lt $wanted ] || return 0
 	echo $wanted 2> /dev/null > /proc/sys/vm/max_map_count ||
 		die "bench: run as root: sysctl vm.max_map_count=$wanted"
-	echo "bench: vm.max_map_count of this machine is $wanted now"
+	trap 'end_guest; echo $maps > /proc/sys/vm/max_map_count' EXIT
+	echo "bench: vm.max_map_count of this machine is $wanted meanwhile; it was $maps"
 }
 
 # boot KERNEL MACHINE WORKLOAD PAGES: the program's lines into $out/results
@@ -65,13 +66,9 @@ boot()
 	# three eighths more describe it all: page structures, page tables, KSM's records
 	mib=$((256 + $4 * 11 / 8 / 256))
 	: > "$out/results"
-	$first "$command" ${touched:+"$touched"} -k "$kernel" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
-		-a "zram=0 bench=$least_cpu,$3:$4" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1 9>&- &
-	guest=$!
-	status=0
-	wait $guest || status=$?
-	guest=''
-	return $status
+	# shellcheck disable=SC2086
+	run_guest $first "$command" ${touched:+"$touched"} -k "$kernel" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
+		-a "zram=0 bench=$least_cpu,$3:$4" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1
 }
 
 # why_failed: one line
@@ -118,9 +115,7 @@ make_guest()
 		"$out/initramfs.cpio.gz" "$out/ksm_bench"
 }
 
-guest=''
-trap '[ -z "$guest" ] || kill "$guest" 2> /dev/null || :' EXIT
-trap 'exit 130' INT TERM HUP
+end_with_guest
 start=$(date +%s)
 lock bench
 mkdir -p "$out"

@@ -136,9 +136,9 @@ parameters_of() { sed -n "s/^$1 *[0-9+]* *//p" "$guests_list"; }
 guest()
 {
 	status=0
-	guest_watch &
+	guest_watch 9>&- &
 	watcher=$!
-	"$top/scripts/boot.sh" -M "$machine" -k "$kernel" -i "$out/initramfs.cpio.gz" \
+	run_guest "$top/scripts/boot.sh" -M "$machine" -k "$kernel" -i "$out/initramfs.cpio.gz" \
 		-t "$2" -m "$(memory_of "$1")" \
 		-a "suite=$1 ${3:-}" -s "$out/$1.console" -r "$log" > "$out/$1.boot" 2>&1 || status=$?
 	kill $watcher 2> /dev/null || :
@@ -183,7 +183,7 @@ guest_suite()
 # What users see of a running kernel, against what they see of the base's.
 suite_abi()
 {
-	if "$top/scripts/abi.sh" $headers "$kernel" "$out/abi.list" > "$log" 2>&1; then
+	if run_guest "$top/scripts/abi.sh" $headers "$kernel" "$out/abi.list" > "$log" 2>&1; then
 		awk -f "$top/scripts/abi.awk" list=base "$top/scripts/abi.base" \
 			list=meant "$abi_list" list=seen "$out/abi.list" |
 			sort -t '	' -k 2 > "$results"
@@ -319,6 +319,7 @@ if [ -n "$guests" ]; then
 	BUSYBOX=$busybox "$top/scripts/initramfs.sh" -c suite "$out/initramfs.cpio.gz" \
 		"$top/scripts/guest/suite" "/etc/suites=$out/suites" "$@"
 fi
+end_with_guest
 for name in $guests; do
 	if [ "$name" = abi ]; then
 		begin abi

@@ -17,7 +17,7 @@ command -v dpkg-query > /dev/null ||
 
 # shellcheck disable=SC2086
 have=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' $wanted 2> /dev/null |
-	sed -n 's/^ii *//p') || :
+	sed -n 's/^.i *//p') || :
 missing=$(printf '%s\n' "$wanted" | grep -vxF "$have" || :)
 [ -n "$missing" ] || exit 0
 

@@ -10,6 +10,7 @@ set -eu
 tree=$1 build=$2 files=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
 sed 's/#.*//' "$3" | awk 'NF == 2 { print $1, $2 }' > "$work/plan"
 
 # Each file has a place in the plan, and each place a file.

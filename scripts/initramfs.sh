@@ -18,6 +18,7 @@ shift
 root=$(mktemp -d)
 chmod 755 "$root"
 trap 'rm -rf "$root"' EXIT
+trap 'exit 130' INT TERM HUP
 mkdir -p "$root/bin" "$root/etc" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/root" "$root/lib64"
 cp "${BUSYBOX:-$(command -v busybox)}" "$root/bin/busybox"
 cp "$here/guest/init" "$root/init"

@@ -24,7 +24,8 @@ out=$build/install
 "$top/scripts/stage.sh" "$kdir" "$out" || die "install: nothing was changed in $kdir"
 (cd "$out" && find a b -type f | sed 's,^[ab]/,,' | sort -u) > "$out/paths"
 
-# In a git tree, what we overwrite must be in its history.
+# In a git tree, whosever it is, what we overwrite must be in its history.
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
 if git -C "$kdir" rev-parse --is-inside-work-tree > /dev/null 2>&1 &&
 	git -C "$kdir" ls-files --error-unmatch Makefile > /dev/null 2>&1; then
 	changed=$(xargs git --no-optional-locks -C "$kdir" status --porcelain -- < "$out/paths")
@@ -39,6 +40,7 @@ done < "$out/paths"
 
 undo()
 {
+	trap '' INT TERM HUP
 	while read -r path; do
 		rm -f "$kdir/$path"
 		[ ! -f "$out/a/$path" ] || cp -p "$out/a/$path" "$kdir/$path"
@@ -46,6 +48,7 @@ undo()
 	done < "$out/paths"
 	die "install: failed; $kdir is as it was"
 }
+trap undo INT TERM HUP
 while read -r path; do
 	if [ ! -f "$out/b/$path" ]; then
 		rm -f "$kdir/$path"

@@ -63,6 +63,31 @@ lock()
 	}
 }
 
+# end_with_guest: whoever ends this script from now on, ends what run_guest() runs, too
+end_with_guest()
+{
+	guest=''
+	trap end_guest EXIT
+	trap 'exit 130' INT TERM HUP
+}
+
+end_guest()
+{
+	[ -z "$guest" ] || kill "$guest" 2> /dev/null || :
+}
+
+# run_guest COMMAND...: its status is the command's.  In the background, since a signal is
+# heeded while a shell waits, and not while a command of its runs.
+run_guest()
+{
+	"$@" 9>&- &
+	guest=$!
+	guest_status=0
+	wait $guest || guest_status=$?
+	guest=''
+	return $guest_status
+}
+
 # What a kernel says when it is not well.
 complaints='WARNING:|BUG:|BUG at|INFO: (possible|task|rcu|suspicious)|self-detected stall|detected stalls|inconsistent lock|possible (recursive|circular)|KASAN:|UBSAN:|kmemleak: [0-9]+ new|Bad (rss-counter|page)|Oops|general protection fault|Kernel panic|usercopy: Kernel'
 

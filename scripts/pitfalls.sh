@@ -34,6 +34,7 @@ verdicts()
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
 ours > "$work/ours"
 verdicts > "$work/verdicts"
 awk -v mode="$mode" -v page="${page#"$top"/}" -v ours="$work/ours" -v verdicts="$work/verdicts" \

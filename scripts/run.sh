@@ -140,7 +140,7 @@ pack()
 # What the guest runs; its output comes through a serial port of its own.
 make_guest()
 {
-	make -s -C "$build/linux/tools/mm" LDFLAGS=-static ksm_share > "$out/make.log" 2>&1 ||
+	flock "$build/.lock.tools" make -s -C "$build/linux/tools/mm" LDFLAGS=-static ksm_share > "$out/make.log" 2>&1 ||
 		die "run: tools/mm/ksm_share does not build: $(tail -n 1 "$out/make.log")"
 	case $charmap in UTF-8) ascii='' ;; *) ascii=-a ;; esac
 	"$top/scripts/initramfs.sh" -c "stty -F /dev/ttyS1 -onlcr

@@ -19,7 +19,7 @@ esac
 out=$build/shell
 mkdir -p "$out"
 tools=$build/linux/tools/mm
-make -s -C "$tools" LDFLAGS=-static ksm_share > "$build/log/tools.log" 2>&1 ||
+flock "$build/.lock.tools" make -s -C "$tools" LDFLAGS=-static ksm_share > "$build/log/tools.log" 2>&1 ||
 	die "shell: tools/mm does not build; see build/log/tools.log"
 set -- "$tools/ksm_share"
 for program in "$build"/tests/ksm_*; do

@@ -11,6 +11,7 @@ esac
 [ "$MINUTES" -ge 1 ] || die "stress: MINUTES=$MINUTES: at least 1"
 [ -x "$build/tests/ksm_stress" ] || die "stress: build/tests/ksm_stress is missing (make tests)"
 
+lock stress
 out=$build/stress
 mkdir -p "$out"
 # shellcheck disable=SC2016
@@ -25,10 +26,11 @@ mkdir -p "$out"
 
 status=0
 : > "$out/output"
-tail -n +1 -f --pid=$$ "$out/output" &
+tail -n +1 -f --pid=$$ "$out/output" 9>&- &
 reader=$!
 # A guest under KASAN is slow: three times the time, and some to boot and end.
-"$top/scripts/boot.sh" -k "$build/x86-kasan/arch/x86/boot/bzImage" -i "$out/initramfs.cpio.gz" \
+end_with_guest
+run_guest "$top/scripts/boot.sh" -k "$build/x86-kasan/arch/x86/boot/bzImage" -i "$out/initramfs.cpio.gz" \
 	-m 2048 -t $((MINUTES * 180 + 300)) -a "minutes=$MINUTES" \
 	-s "$out/console" -r "$out/output" || status=$?
 sleep 1
