@@ -108,6 +108,32 @@ static void P7_a_device_takes_pages_under_scan(void)
 	ksm_verify_equal(mem, PAGES, 3);
 }
 
+/* Its PTEs would lead to where no CPU can read, and its node as well. */
+static void KSM_pages_do_not_move_to_a_device(void)
+{
+	int fd = open_device();
+	char *mem = ksm_map_equal(PAGES, 4), *seen = ksm_map(PAGES), *twins;
+
+	ksm_merge(mem, PAGES);
+	ksm_check_eq(take(fd, HMM_DMIRROR_MIGRATE_TO_DEV, mem, seen, PAGES), -ENOENT);
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), PAGES);
+	/* Twins are compared with the page, and rounds come by. */
+	twins = ksm_map_equal(PAGES, 4);
+	ksm_expect(twins, PAGES, PAGES);
+	ksm_check_eq(ksm_stat(0, "ksm_merging_pages"), 2 * PAGES);
+	ksm_verify_equal(mem, PAGES, 4);
+	ksm_verify_equal(twins, PAGES, 4);
+
+	ksm_stop();
+	ksm_unmergeable(mem, PAGES);
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), 0);
+	ksm_verify_equal(mem, PAGES, 4);
+	/* Now they are the program's alone, and move there and back. */
+	ksm_check_eq(take(fd, HMM_DMIRROR_MIGRATE_TO_DEV, mem, seen, PAGES), 0);
+	ksm_verify_equal(seen, PAGES, 4);
+	ksm_verify_equal(mem, PAGES, 4);
+}
+
 static void P72_zero_pages_that_a_device_takes_are_not_counted(void)
 {
 	int fd = open_device();
@@ -143,6 +169,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P7_what_a_device_has_alone_does_not_merge),
 	KSM_TEST(P7_a_device_takes_KSM_pages),
 	KSM_TEST(P7_a_device_takes_pages_under_scan),
+	KSM_TEST(KSM_pages_do_not_move_to_a_device),
 	KSM_TEST(P72_zero_pages_that_a_device_takes_are_not_counted),
 };
 
