@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Reverse map: who maps a KSM page is found. */
+#include <linux/cpumask.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched.h>
 
 #include "../forget.h"
 #include "../match.h"
@@ -162,6 +166,59 @@ static void a_walk_that_does_not_hold_the_lock_visits_nobody(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, visit.count, 0);
 }
 
+/* What a page says of where it is mapped, and says while it is a KSM page. */
+static struct {
+	struct folio	*folio;
+	void		*anon;
+} page;
+
+/* As when it is made a KSM page again and again. */
+static int promote_it(void *unused)
+{
+	while (!kthread_should_stop()) {
+		WRITE_ONCE(page.folio->mapping, (void *)PAGE_MAPPING_KSM);
+		WRITE_ONCE(page.folio->mapping, page.anon);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Lock what a page is found by while another CPU makes a KSM page of it. */
+static void who_locks_an_anon_vma_has_it(struct kunit *test)
+{
+	struct task_struct *task = NULL;
+	unsigned int cpu, i, unlocked = 0;
+	struct anon_vma *anon_vma;
+
+	page.folio = ksm_test_folio(test, 1);
+	page.anon = READ_ONCE(ksm_test_folio_at(at.mm, at.a)->mapping);
+	page.folio->mapping = page.anon;
+	atomic_set(&page.folio->_mapcount, 0);
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	if (cpu < nr_cpu_ids)
+		task = kthread_run_on_cpu(promote_it, NULL, cpu, "ksm_test/%u");
+	for (i = 0; !IS_ERR_OR_NULL(task) && i < 1000000; i++) {
+		anon_vma = folio_lock_anon_vma_read(page.folio, NULL);
+		if (!anon_vma)
+			continue;
+		if (rwsem_is_locked(&anon_vma->root->rwsem))
+			anon_vma_unlock_read(anon_vma);
+		else
+			unlocked++;
+		cond_resched();
+	}
+	if (!IS_ERR_OR_NULL(task))
+		kthread_stop(task);
+	migrate_enable();
+	atomic_set(&page.folio->_mapcount, -1);
+	page.folio->mapping = NULL;
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs two CPUs");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	KUNIT_EXPECT_EQ(test, unlocked, 0);
+}
+
 /* ------------------------------------------------------------------------ */
 /* Every mapping is found.                                                  */
 
@@ -270,6 +327,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(a_walk_passes_over_whom_it_is_told_to),
 	KUNIT_CASE(P58_a_walk_that_must_not_wait_does_not),
 	KUNIT_CASE(a_walk_that_does_not_hold_the_lock_visits_nobody),
+	KUNIT_CASE(who_locks_an_anon_vma_has_it),
 	KUNIT_CASE(P52_forks_of_merged_pages_are_found),
 	KUNIT_CASE(P86_a_page_that_a_child_promotes_is_found_at_its_parent),
 	KUNIT_CASE(a_fork_is_found_when_its_parent_has_gone),
