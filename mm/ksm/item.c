@@ -134,22 +134,24 @@ bool ksm_item_is_mapped(struct ksm_item *item, struct page *page)
 }
 
 /**
- * ksm_item_leads_elsewhere() - does a walk by this item visit other mms, too?
+ * ksm_item_leads_elsewhere() - does a walk by this item visit other places, too?
  * @item: a merged item with an owner
  *
  * Context: Process context; takes the anon_vma's lock for read. The caller
  *	    holds the lock of the folio that @item is linked to.
- * Return: true if a VMA of another mm is at the item's offset.
+ * Return: true if a VMA of another mm is at the item's offset, or one that has another
+ *	   address there, as mremap() makes them.
  */
 bool ksm_item_leads_elsewhere(struct ksm_item *item)
 {
+	pgoff_t pgoff = item->pgoff;
 	struct anon_vma_chain *avc;
 	bool found = false;
 
 	anon_vma_lock_read(item->anon_vma);
-	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,
-				       item->pgoff, item->pgoff) {
-		found = avc->vma->vm_mm != ksm_mm_of(item->owner);
+	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root, pgoff, pgoff) {
+		found = avc->vma->vm_mm != ksm_mm_of(item->owner) ||
+			vma_address(avc->vma, pgoff, 1) != ksm_item_addr(item);
 		if (found)
 			break;
 	}

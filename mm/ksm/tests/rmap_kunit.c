@@ -10,6 +10,7 @@
 #include <linux/sched.h>
 
 #include "../forget.h"
+#include "../item.h"
 #include "../match.h"
 #include "../mms.h"
 #include "../node.h"
@@ -304,6 +305,24 @@ static void without_forks_there_is_no_anchor(struct kunit *test)
 	ksm_test_expect_found(test, folio, 1);
 }
 
+/* As mremap() can leave two VMAs of an mm with one page offset. */
+static void another_place_of_the_same_mm_is_elsewhere(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	struct ksm_item *item = ksm_test_item_at(at.mm, at.a);
+	bool alone, another;
+
+	KUNIT_ASSERT_NOT_NULL(test, item);
+	folio_lock(folio);
+	alone = !ksm_item_leads_elsewhere(item);
+	item->index++;
+	another = ksm_item_leads_elsewhere(item);
+	item->index--;
+	folio_unlock(folio);
+	KUNIT_EXPECT_TRUE(test, alone);
+	KUNIT_EXPECT_TRUE(test, another);
+}
+
 static void anchors_end_with_their_page(struct kunit *test)
 {
 	struct folio *folio = ksm_test_merge(test, &at);
@@ -333,6 +352,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(a_fork_is_found_when_its_parent_has_gone),
 	KUNIT_CASE(one_anchor_is_enough),
 	KUNIT_CASE(without_forks_there_is_no_anchor),
+	KUNIT_CASE(another_place_of_the_same_mm_is_elsewhere),
 	KUNIT_CASE(anchors_end_with_their_page),
 	{ }
 };
