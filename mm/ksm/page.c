@@ -145,9 +145,10 @@ pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp)
  * @addr: the address
  * @pfn: the page
  *
- * Page tables may be entered only below a VMA that offers pages: munmap frees
- * those of a VMA that has left the tree with the mmap lock held for read, and a
- * table of hugetlb or of a device is none of PTEs.
+ * Page tables may be entered only below a VMA: munmap frees those of one that has
+ * left the tree with the mmap lock held for read. And a table of hugetlb or of a
+ * device is none of PTEs. What was merged there counts also where nothing may merge
+ * any more.
  *
  * Context: Process context. The caller holds @mm's mmap lock and @pfn's folio
  *	    lock.
@@ -161,7 +162,7 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 	swp_entry_t entry;
 	pte_t *ptep, pte;
 
-	if (!vma || !ksm_vma_offers(vma))
+	if (!vma || !vma->anon_vma || (vma->vm_flags & (VM_HUGETLB | VM_PFNMAP)))
 		return KSM_PAGE_ELSEWHERE;
 	ptep = ksm_page_map(mm, addr, &ptl);
 	if (!ptep)

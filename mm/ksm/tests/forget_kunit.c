@@ -147,6 +147,24 @@ static void P49_a_scan_does_not_wait_for_a_locked_page(struct kunit *test)
 	expect_counts(test, 1, 0, 1);
 }
 
+/* A driver can make of a mapping one that would not be merged today. */
+static void a_KSM_page_is_known_where_nothing_merges_any_more(struct kunit *test)
+{
+	struct vm_area_struct *vma;
+
+	ksm_test_merge(test, &at);
+	mmap_write_lock(at.mm);
+	vma = vma_lookup(at.mm, at.a);
+	vm_flags_set(vma, VM_MIXEDMAP);
+	mmap_write_unlock(at.mm);
+	KUNIT_EXPECT_FALSE(test, forget(at.a, KSM_FORGET_CHANGED));
+	mmap_write_lock(at.mm);
+	vm_flags_clear(vma, VM_MIXEDMAP);
+	mmap_write_unlock(at.mm);
+	expect_counts(test, 1, 1, 1);
+	ksm_test_expect_found(test, ksm_test_folio_at(at.mm, at.a), 2);
+}
+
 static void an_orphan_is_forgotten(struct kunit *test)
 {
 	ksm_test_merge(test, &at);
@@ -366,6 +384,7 @@ static struct kunit_case forget_cases[] = {
 	KUNIT_CASE(a_rewritten_ksm_page_is_forgotten),
 	KUNIT_CASE(P49_a_ksm_page_on_its_way_is_not_forgotten),
 	KUNIT_CASE(P49_a_scan_does_not_wait_for_a_locked_page),
+	KUNIT_CASE(a_KSM_page_is_known_where_nothing_merges_any_more),
 	KUNIT_CASE(an_orphan_is_forgotten),
 	KUNIT_CASE(a_range_ends_where_it_says),
 	KUNIT_CASE(a_range_can_be_forgotten_in_steps),
