@@ -266,7 +266,8 @@ void __ksm_exit(struct mm_struct *mm)
 		mmap_write_lock(mm);
 		mmap_write_unlock(mm);
 	}
-	if (left != KSM_LEAVE_DONE)
+	/* Where nobody scans, what only this one still mapped has to be let go of, too. */
+	if (left != KSM_LEAVE_DONE || (ksm_node_count_due() && !ksm_ksmd_may_scan()))
 		ksm_bury_soon();
 }
 

@@ -32,7 +32,13 @@ static struct task_struct *ksmd_task;
 /* ------------------------------------------------------------------------ */
 /* The thread.                                                              */
 
-static bool may_scan(void)
+/**
+ * ksm_ksmd_may_scan() - is there anything to scan, and shall it be?
+ *
+ * Context: Any context. A hint, unless the caller holds ksm_pass_lock.
+ * Return: true if so.
+ */
+bool ksm_ksmd_may_scan(void)
 {
 	return READ_ONCE(ksm_state.run) == KSM_RUN_MERGE &&
 	       READ_ONCE(ksm_state.pages_to_scan) &&
@@ -46,7 +52,7 @@ static void scan_batch(void)
 		lru_add_drain_all();
 
 	mutex_lock(&ksm_pass_lock);
-	if (may_scan()) {
+	if (ksm_ksmd_may_scan()) {
 		if (ksm_scan_at_start())
 			ksm_advisor_round();
 		ksm_scan_batch(READ_ONCE(ksm_state.pages_to_scan));
@@ -62,10 +68,10 @@ static void rest(void)
 
 	if (ksm_scan_is_idle())
 		pause = max(pause, IDLE_REST);
-	if (!may_scan()) {
+	if (!ksm_ksmd_may_scan()) {
 		ksm_advisor_pause();
 		wait_event_freezable(ksm_work_wait,
-				     may_scan() || kthread_should_stop());
+				     ksm_ksmd_may_scan() || kthread_should_stop());
 	} else if (pause && !ksm_scan_wants_drain()) {
 		wait_event_freezable_timeout(ksm_work_wait,
 					     pace != atomic_read(&ksm_state.pace) ||
@@ -83,7 +89,7 @@ static int ksmd(void *unused)
 	set_user_nice(current, 5);
 
 	while (!kthread_should_stop()) {
-		if (may_scan())
+		if (ksm_ksmd_may_scan())
 			scan_batch();
 		rest();
 	}
