@@ -50,16 +50,18 @@ static bool try_get(struct ksm_node *node, struct folio *folio)
 /* The folio of @node, referenced; NULL when the page was freed. */
 static struct folio *get_folio(struct ksm_node *node)
 {
+	unsigned int moves;
 	struct folio *folio;
-	unsigned long pfn;
 
 	for (;;) {
-		pfn = READ_ONCE(node->pfn);
-		folio = pfn_folio(pfn);
+		/* Not the pfn tells: a page that has come back has the old one. */
+		moves = READ_ONCE(node->moves);
+		smp_rmb();	/* pairs with ksm_hold_migrate(): moves before pfn */
+		folio = pfn_folio(READ_ONCE(node->pfn));
 		if (try_get(node, folio))
 			return folio;
-		smp_rmb();	/* pairs with ksm_hold_migrate(): mapping before pfn */
-		if (READ_ONCE(node->pfn) == pfn)
+		smp_rmb();	/* pairs with ksm_hold_migrate(): mapping before moves */
+		if (READ_ONCE(node->moves) == moves)
 			return NULL;
 		/* Ends: it moved meanwhile, and nothing moves a page all the time. */
 	}
@@ -209,6 +211,8 @@ void ksm_hold_migrate(struct folio *dst, struct folio *src)
 		return;
 	/* Pairs with get_folio(): content and mapping of the new page before its pfn. */
 	smp_store_release(&node->pfn, folio_pfn(dst));
-	smp_wmb();	/* pairs with get_folio(): new pfn before the old mapping goes */
+	smp_wmb();	/* pairs with get_folio(): new pfn before it is said to be new */
+	WRITE_ONCE(node->moves, node->moves + 1);
+	smp_wmb();	/* pairs with get_folio(): and that before the old mapping goes */
 	WRITE_ONCE(src->mapping, mapping_of(NULL));
 }

@@ -174,6 +174,7 @@ enum ksm_node_place {
  * @nr_anchors: length of @anchors (F and L)
  * @most_anchors: at that length it is time to look which still lead to a
  *		  mapping (F)
+ * @moves: how often the page has moved (F to change)
  * @nid: NUMA node for which it is in the stable tree, or was (S)
  * @place: which of @rb, @member and @aside is in use, if any (S)
  * @astray: its page has moved to where another tree is meant for it (L)
@@ -196,6 +197,7 @@ struct ksm_node {
 	unsigned int		nr_items;
 	unsigned int		nr_anchors;
 	unsigned int		most_anchors;
+	unsigned int		moves;
 	s16			nid;
 	u8			place;
 	bool			astray;
