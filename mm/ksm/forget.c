@@ -318,4 +318,7 @@ void ksm_forget_pfns(unsigned long first, unsigned long last)
 		}
 		cond_resched();
 	}
+	/* Who looks by an item may be on its way to where a page has left. */
+	spin_lock(&ksm_link_lock);
+	spin_unlock(&ksm_link_lock);
 }
