@@ -71,6 +71,7 @@ void ksm_filter_empty(struct ksm_filter *filter)
 	filter->room = 0;
 	filter->nr = 0;
 	filter->blind = false;
+	filter->poor = false;
 }
 
 static bool add_layer(struct ksm_filter *filter, unsigned long room)
@@ -100,15 +101,17 @@ static void extend(struct ksm_filter *filter, unsigned long room)
 	filter->room += room;
 	for (; room; room -= some) {
 		some = min(room, ROOM_MAX);
-		if (!add_layer(filter, some))
+		if (!add_layer(filter, some)) {
+			filter->poor = true;
 			return;
+		}
 	}
 }
 
-/* Is it in more pieces than it would be made of? */
+/* Is it too small, or in more pieces than it would be made of? */
 static bool in_pieces(const struct ksm_filter *filter)
 {
-	return filter->nr_layers != DIV_ROUND_UP(filter->room, ROOM_MAX);
+	return filter->poor || filter->nr_layers != DIV_ROUND_UP(filter->room, ROOM_MAX);
 }
 
 /**

@@ -23,6 +23,7 @@ struct ksm_filter_layer {
  * @room: hashes that it was made for
  * @nr: hashes that were put in
  * @blind: it takes everything for put in
+ * @poor: there was no memory for all of @room
  */
 struct ksm_filter {
 	struct ksm_filter_layer	layers[KSM_FILTER_LAYERS];
@@ -30,6 +31,7 @@ struct ksm_filter {
 	unsigned long	room;
 	unsigned long	nr;
 	bool		blind;
+	bool		poor;
 };
 
 /*
