@@ -26,6 +26,9 @@
 #include "state.h"
 #include "unstable_tree.h"
 
+/* Candidates to erase for one page that looks for its twin. */
+#define STALE_AT_ONCE	64
+
 static struct rb_root roots[KSM_ROOTS];	/* U */
 static u32 this_round = 1;		/* U; a new item is of round 0 */
 
@@ -148,6 +151,7 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
 				 struct ksm_offer *twin)
 {
+	unsigned int tries = STALE_AT_ONCE;
 	enum ksm_found found;
 
 	lockdep_assert_held(&ksm_pass_lock);
@@ -155,17 +159,14 @@ enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
 	VM_WARN_ON_ONCE(offer->item->kind != KSM_ITEM_CANDIDATE);
 
 	mutex_lock(&ksm_unstable_lock);
-	for (;;) {
-		found = seek(offer, hash, twin);
-		if (found != KSM_FOUND_STALE)
-			break;
+	while ((found = seek(offer, hash, twin)) == KSM_FOUND_STALE && tries--) {
 		/* Its page may be away for a moment, and come back as it was. */
 		ksm_sieve_stir(hash);
-		/* The tree is balanced anew, so begin again. Ends: it shrinks. */
+		/* The tree is balanced anew, so begin again. */
 		erase(twin->item);
 	}
 	mutex_unlock(&ksm_unstable_lock);
-	return found;
+	return found == KSM_FOUND_STALE ? KSM_FOUND_BUSY : found;
 }
 
 /**
