@@ -64,7 +64,7 @@ static struct {
 static void drain_for(const struct ksm_offer *offer)
 {
 	if (!offer->drained) {
-		round.drain = DRAIN_WANTED;
+		WRITE_ONCE(round.drain, DRAIN_WANTED);
 	} else if (round.drain == DRAIN_DONE) {
 		round.pinned = true;
 		round.drain_at = jiffies + DRAIN_REST;
@@ -246,7 +246,7 @@ static void renew_sieve(void)
 static void begin_round(void)
 {
 	round.pinned = round.pinned && time_before(jiffies, round.drain_at);
-	round.drain = round.pinned ? DRAIN_SPARED : DRAIN_NOT_YET;
+	WRITE_ONCE(round.drain, round.pinned ? DRAIN_SPARED : DRAIN_NOT_YET);
 	trace_ksm_start_scan(round.seq, atomic_long_read(&ksm_counts.items));
 	ksm_unstable_reset();
 	ksm_sieve_turn(ksm_state_known());
@@ -298,12 +298,25 @@ bool ksm_scan_is_idle(void)
  * any reference, the batch ends, and the next one begins with this page. Where that was
  * in vain, as for a pinned page, the next rounds do without for a while.
  *
- * Context: ksmd.
+ * Context: ksmd. A hint, unless the caller holds ksm_pass_lock.
  * Return: true if so.
  */
 bool ksm_scan_wants_drain(void)
 {
-	return round.drain == DRAIN_WANTED;
+	return READ_ONCE(round.drain) == DRAIN_WANTED;
+}
+
+/* Look at @most due nodes, or until somebody waits for the lock. */
+static void forget_due(unsigned long most)
+{
+	unsigned long some;
+
+	for (most = min(most, ksm_node_count_due()); most; most -= some) {
+		some = min_t(unsigned long, most, KSM_FORGET_AT_ONCE);
+		ksm_forget_due(some);
+		if (ksm_state_pass_wanted())
+			return;
+	}
 }
 
 /**
@@ -328,7 +341,7 @@ void ksm_scan_batch(unsigned int pages)
 	if (!round.active)
 		begin_round();
 	else if (round.drain == DRAIN_WANTED)
-		round.drain = DRAIN_DONE;
+		WRITE_ONCE(round.drain, DRAIN_DONE);
 	ksm_sieve_grow();
 	while (done && budget.left && !must_end()) {
 		km = ksm_mms_next();
@@ -343,7 +356,7 @@ void ksm_scan_batch(unsigned int pages)
 		cond_resched();
 	}
 	due = ksm_node_count_due();
-	ksm_forget_due(pages);
+	forget_due(pages);
 	round.idle = !round.active && !round.offered && ksm_node_count_due() == due;
 }
 
@@ -360,6 +373,6 @@ void ksm_scan_restart(void)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	WRITE_ONCE(round.active, false);
-	round.drain = DRAIN_NOT_YET;
+	WRITE_ONCE(round.drain, DRAIN_NOT_YET);
 	ksm_sieve_drop();
 }
