@@ -65,8 +65,9 @@ void ksm_merge_end(struct mmu_notifier_range *range)
  * Is our reference the only one besides those of mappings and swap cache? A
  * mapping that comes or goes between the two counts could hide a reference, so
  * the reference count must say the same before and after. (An unmap lowers the
- * map count first, a fork raises it last: reading it in between errs, if at
- * all, to the safe side.)
+ * map count first, a fork raises it last: reading it in between errs to the
+ * safe side. Only a fork and an unmap that both fall between the three reads hide
+ * a reference, of a page that both share; it is not pinned, or no fork could share it.)
  */
 static bool nobody_else_holds(struct folio *folio)
 {

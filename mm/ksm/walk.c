@@ -255,6 +255,9 @@ void ksm_walk_next(struct ksm_glance_run *run, unsigned long addr)
 		if (walk_page_range_vma(vma, max(addr, vma->vm_start), vma->vm_end,
 					&walk_ops, run) > 0)
 			return;
+		run->end = vma->vm_end;
+		if (must_pause(run))
+			return;
 	}
 	run->end = ULONG_MAX;
 }
