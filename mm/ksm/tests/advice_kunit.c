@@ -236,6 +236,33 @@ static void P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread(struct kunit 
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 }
 
+static void P83_who_swaps_in_under_the_lock_of_the_vma_is_kept_out(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm);
+	struct vm_area_struct *vma;
+	vm_flags_t flags;
+	bool before, after;
+	int err;
+
+	if (!IS_ENABLED(CONFIG_PER_VMA_LOCK))
+		kunit_skip(test, "needs CONFIG_PER_VMA_LOCK");
+	mmap_write_lock(mm);
+	vma = vma_lookup(mm, addr);
+	flags = vma->vm_flags;
+	before = vma_start_read(vma);
+	if (before)
+		vma_end_read(vma);
+	err = ksm_madvise(vma, addr, vma->vm_end, MADV_UNMERGEABLE, &flags);
+	after = vma_start_read(vma);
+	if (after)
+		vma_end_read(vma);
+	mmap_write_unlock(mm);
+	KUNIT_EXPECT_TRUE(test, before);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_FALSE(test, after);
+}
+
 /* ------------------------------------------------------------------------ */
 /* prctl.                                                                   */
 
@@ -352,6 +379,7 @@ static struct kunit_case advice_cases[] = {
 	KUNIT_CASE(P19_read_only_memory_can_be_taken_back),
 	KUNIT_CASE(P23_who_unmerges_heeds_a_signal),
 	KUNIT_CASE(P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread),
+	KUNIT_CASE(P83_who_swaps_in_under_the_lock_of_the_vma_is_kept_out),
 	KUNIT_CASE(who_merges_all_offers_what_can_merge),
 	KUNIT_CASE(a_new_vma_is_offered_where_all_is),
 	KUNIT_CASE(P78_the_flag_is_known_before_the_vma_is),

@@ -189,22 +189,6 @@ static void soft_dirty_and_accessed_bits_stay(struct kunit *test)
 }
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static unsigned long map_huge(struct kunit *test)
-{
-	unsigned long addr = ksm_test_map(test, at.mm, 2 * HPAGE_PMD_NR);
-	unsigned int i;
-
-	addr = ALIGN(addr, HPAGE_PMD_SIZE);
-	clear_bit(MMF_DISABLE_THP, &at.mm->flags);
-	do_madvise(at.mm, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
-	for (i = 0; i < HPAGE_PMD_NR; i++)
-		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, 1000 + i);
-	/* No PTE there. */
-	if (ksm_test_folio_at(at.mm, addr))
-		kunit_skip(test, "got no huge page");
-	return addr;
-}
-
 static pmd_t pmd_at(unsigned long addr)
 {
 	pmd_t pmd;
@@ -219,7 +203,7 @@ static pmd_t pmd_at(unsigned long addr)
 static void a_huge_page_has_one_bit_for_all(struct kunit *test)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	unsigned long addr = map_huge(test);
+	unsigned long addr = ksm_test_map_huge(test, at.mm);
 
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
@@ -237,7 +221,7 @@ static void a_huge_page_has_one_bit_for_all(struct kunit *test)
 static void what_a_PMD_knew_the_folio_knows(struct kunit *test)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	unsigned long addr = map_huge(test);
+	unsigned long addr = ksm_test_map_huge(test, at.mm);
 	struct folio *folio = pmd_folio(pmd_at(addr));
 
 	KUNIT_ASSERT_TRUE(test, folio_test_large(folio));
@@ -256,7 +240,7 @@ static void what_a_PMD_knew_the_folio_knows(struct kunit *test)
 static void a_rest_follows_on_a_huge_page_as_well(struct kunit *test)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	unsigned long addr = map_huge(test);
+	unsigned long addr = ksm_test_map_huge(test, at.mm);
 	struct ksm_mm *km = ksm_mms_find(at.mm);
 	u64 before = local_clock();
 

@@ -75,6 +75,9 @@ static void expect_private(struct kunit *test, unsigned int from, unsigned int t
 		KUNIT_EXPECT_TRUE(test, PageAnonExclusive(folio_page(folio, 0)));
 		KUNIT_EXPECT_EQ(test, folio_mapcount(folio), 1);
 		KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
+		KUNIT_EXPECT_TRUE(test, folio_test_uptodate(folio));
+		/* There for reclaim and migration to find. */
+		KUNIT_EXPECT_TRUE(test, folio_test_lru(folio));
 		KUNIT_EXPECT_FALSE(test, pte_write(ksm_test_pte_at(at.mm, page(i))));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, page(i), 1));
 	}
@@ -121,6 +124,7 @@ static void the_copies_lie_in_order(struct kunit *test)
 	run = begin(0, KSM_COPY_AT_ONCE);
 	copied = ksm_copy_replace(&run);
 	mmap_write_unlock(at.mm);
+	lru_add_drain_all();
 	KUNIT_ASSERT_EQ(test, copied, KSM_COPY_AT_ONCE);
 	for (i = 1; i < copied; i++) {
 		before = ksm_test_folio_at(at.mm, page(i - 1));

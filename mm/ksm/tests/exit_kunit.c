@@ -221,6 +221,41 @@ static void P34_an_unmerge_does_not_enter_it_either(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
 }
 
+/* It has offered more just before, for which the round would come again. */
+static void P33_who_leaves_does_not_come_back(struct kunit *test)
+{
+	struct ksm_mm *km, *next, *dead;
+	enum ksm_leave left;
+	bool in_turn;
+
+	scan(NULL);
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_rewind();
+	km = ksm_mms_next();
+	in_turn = km == at.km;
+	if (in_turn) {
+		/* Used twice, as where a page and its twin are of one mm. */
+		ksm_mms_get(km);
+		mmap_write_lock(at.mm);
+		ksm_mms_offer(at.mm);
+		mmap_write_unlock(at.mm);
+		left = ksm_mms_leave(at.mm);
+		ksm_mms_put(km, false);
+		ksm_mms_drop(km);
+		next = ksm_mms_next();
+		dead = ksm_mms_first_dead();
+		KUNIT_EXPECT_EQ(test, left, KSM_LEAVE_BUSY);
+		KUNIT_EXPECT_NULL(test, next);
+		KUNIT_EXPECT_PTR_EQ(test, dead, at.km);
+		if (next)
+			ksm_mms_put(next, false);
+	}
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_TRUE(test, in_turn);
+	ksm_bury_soon();
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
+}
+
 /* ------------------------------------------------------------------------ */
 /* Flag and registration.                                                   */
 
@@ -311,6 +346,7 @@ static struct kunit_case exit_cases[] = {
 	KUNIT_CASE(P29_an_exit_does_not_wait_for_work_on_others),
 	KUNIT_CASE(P34_a_batch_does_not_enter_an_mm_that_has_left),
 	KUNIT_CASE(P34_an_unmerge_does_not_enter_it_either),
+	KUNIT_CASE(P33_who_leaves_does_not_come_back),
 	KUNIT_CASE(P37_the_flag_says_who_is_registered),
 	KUNIT_CASE(P49_an_item_goes_under_the_lock_of_its_page),
 	KUNIT_CASE(P28_a_node_whose_page_moves_meanwhile_stays),

@@ -297,6 +297,7 @@ static void P28_the_end_of_an_unmerge_drops_what_nobody_maps(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, folio_test_ksm(folio));
 	KUNIT_EXPECT_NULL(test, ksm_node_of(folio));
 	KUNIT_EXPECT_PTR_EQ(test, ksm_node_of(kept), node);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	folio_put(folio);
 	/* It is no error, and the next one ends it when it is not mapped any more. */
 	unmap(test, at.c, 1);

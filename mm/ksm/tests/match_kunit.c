@@ -359,6 +359,25 @@ static void P47_a_freed_page_is_not_in_the_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
 }
 
+static void P68_a_huge_page_is_to_be_split_for_its_twin(struct kunit *test)
+{
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long at[] = { new_page(test, mm, 1005), new_page(test, mm, 1005) };
+	unsigned long huge = ksm_test_map_huge(test, mm);
+	struct folio *folio;
+
+	ksm_test_merge_pair(test, mm, at[0], at[1]);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, huge + 5 * PAGE_SIZE), KSM_MATCH_LARGE);
+	expect_counts(test, 1, 1);
+	/* Nothing has happened yet, and nobody but the two holds the page. */
+	folio = ksm_test_folio_at(mm, at[0]);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+#else
+	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
+#endif
+}
+
 static struct kunit_case match_cases[] = {
 	KUNIT_CASE(two_equal_pages_become_one),
 	KUNIT_CASE(others_join_a_ksm_page),
@@ -377,6 +396,7 @@ static struct kunit_case match_cases[] = {
 	KUNIT_CASE(P60_a_page_shared_by_fork_is_not_merged_with_itself),
 	KUNIT_CASE(P84_nobody_joins_a_poisoned_page),
 	KUNIT_CASE(P47_a_freed_page_is_not_in_the_way),
+	KUNIT_CASE(P68_a_huge_page_is_to_be_split_for_its_twin),
 	{ }
 };
 

@@ -101,6 +101,8 @@ static void expect_counts(struct kunit *test, unsigned long shared, unsigned lon
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, shared);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, sharing);
 	KUNIT_EXPECT_EQ(test, owner.mm->ksm_merging_pages, shared + sharing);
+	/* Where all items are of one mm, the pages are what is not saved of it. */
+	KUNIT_EXPECT_EQ(test, owner.km->kept, shared);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -305,6 +307,22 @@ static void the_first_item_shares_and_others_join(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, second->kind, KSM_ITEM_ORPHAN);
 }
 
+static void P77_a_page_is_kept_for_whose_item_is_first(struct kunit *test)
+{
+	struct ksm_node *node = ksm_test_keep(test, ksm_test_folio(test, 1));
+	struct ksm_item *first = linked_item(test, node), *second = make_item(test);
+
+	second->owner = ksm_test_records(test);
+	link_item(second, node);
+	KUNIT_EXPECT_EQ(test, owner.km->kept, 1);
+	KUNIT_EXPECT_EQ(test, second->owner->kept, 0);
+	unlink_item(first);
+	KUNIT_EXPECT_EQ(test, owner.km->kept, 0);
+	KUNIT_EXPECT_EQ(test, second->owner->kept, 1);
+	unlink_item(second);
+	KUNIT_EXPECT_EQ(test, second->owner->kept, 0);
+}
+
 static void an_orphan_is_given_back_and_not_counted(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 1);
@@ -406,6 +424,7 @@ static struct kunit_case node_cases[] = {
 	KUNIT_CASE(P54_a_node_follows_its_page),
 	KUNIT_CASE(a_page_without_node_moves_too),
 	KUNIT_CASE(the_first_item_shares_and_others_join),
+	KUNIT_CASE(P77_a_page_is_kept_for_whose_item_is_first),
 	KUNIT_CASE(an_orphan_is_given_back_and_not_counted),
 	KUNIT_CASE(P53_an_item_holds_its_anon_vma),
 	KUNIT_CASE(a_node_without_items_is_idle_until_linked_again),

@@ -68,6 +68,31 @@ void ksm_test_give_up(struct kunit *test, struct mm_struct *mm, unsigned long ad
 	ksm_test_forget_at(mm, addr);
 }
 
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+/**
+ * ksm_test_map_huge() - map a huge page, each of whose pages is unlike all others
+ * @test: the test; skipped if there is none to be had
+ * @mm: the mm
+ *
+ * Return: Its address; there is 1000 in its first page, 1001 in the next.
+ */
+unsigned long ksm_test_map_huge(struct kunit *test, struct mm_struct *mm)
+{
+	unsigned long addr = ksm_test_map(test, mm, 2 * HPAGE_PMD_NR);
+	unsigned int i;
+
+	addr = ALIGN(addr, HPAGE_PMD_SIZE);
+	clear_bit(MMF_DISABLE_THP, &mm->flags);
+	do_madvise(mm, addr, HPAGE_PMD_SIZE, MADV_HUGEPAGE);
+	for (i = 0; i < HPAGE_PMD_NR; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 1000 + i);
+	/* No PTE there. */
+	if (ksm_test_folio_at(mm, addr))
+		kunit_skip(test, "got no huge page");
+	return addr;
+}
+#endif
+
 /**
  * ksm_test_expect_found() - all who map a page are found by its items
  * @test: the test

@@ -305,6 +305,34 @@ static void without_forks_there_is_no_anchor(struct kunit *test)
 	ksm_test_expect_found(test, folio, 1);
 }
 
+/* So many that anchors are looked through several times. */
+#define CROWD	60
+
+static void P52_of_many_anchors_those_stay_that_lead_somewhere(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	unsigned long addr = ksm_test_map_equal(test, at.mm, CROWD);
+	struct mm_struct *child;
+	int i;
+
+	for (i = 0; i < CROWD; i++)
+		KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, addr + i * PAGE_SIZE),
+				KSM_MATCH_MERGED);
+	child = ksm_test_fork(test, at.mm);
+	for (i = 0; i < CROWD / 3; i++)
+		ksm_test_give_up(test, at.mm, addr + i * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), CROWD / 3);
+	ksm_test_expect_found(test, folio, 2 * (CROWD + 2) - CROWD / 3);
+
+	/* Half of them lead nowhere now, and some of the rest goes, too. */
+	do_madvise(child, addr, CROWD / 6 * PAGE_SIZE, MADV_DONTNEED);
+	for (; i < CROWD; i++)
+		ksm_test_give_up(test, at.mm, addr + i * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, count_anchors(folio), CROWD - CROWD / 6);
+	ksm_test_expect_found(test, folio, 4 + CROWD - CROWD / 6);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr + (CROWD - 1) * PAGE_SIZE, 1));
+}
+
 /* As mremap() can leave two VMAs of an mm with one page offset. */
 static void another_place_of_the_same_mm_is_elsewhere(struct kunit *test)
 {
@@ -352,6 +380,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(a_fork_is_found_when_its_parent_has_gone),
 	KUNIT_CASE(one_anchor_is_enough),
 	KUNIT_CASE(without_forks_there_is_no_anchor),
+	KUNIT_CASE(P52_of_many_anchors_those_stay_that_lead_somewhere),
 	KUNIT_CASE(another_place_of_the_same_mm_is_elsewhere),
 	KUNIT_CASE(anchors_end_with_their_page),
 	{ }

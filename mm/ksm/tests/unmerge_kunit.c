@@ -5,6 +5,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/workqueue.h>
 
@@ -73,9 +74,15 @@ static void everybody_gets_private_pages(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *other = ksm_test_mm(test);
 	unsigned long a = merged_pages(test, mm, 1), b = merged_pages(test, other, 10);
+	struct folio *keep = ksm_test_folio_at(mm, a);
 
 	KUNIT_ASSERT_EQ(test, ksm_counts.shared, PAGES);
+	folio_get(keep);
 	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	/* Nobody else holds the page that was merged. */
+	KUNIT_EXPECT_EQ(test, folio_ref_count(keep), 1);
+	folio_put(keep);
+	KUNIT_EXPECT_FALSE(test, current->signal->oom_flag_origin);
 	expect_private(test, mm, a, 1);
 	expect_private(test, other, b, 10);
 	expect_nothing_known(test);
