@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A page moves, or is frozen for a moment, while another CPU asks its node where it is. */
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+
+#include "../hold.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Places of a page that goes round: a power of two. */
+#define RING	64
+
+/* Who asks, and what the other CPU does meanwhile. */
+static struct {
+	struct folio	*ring[RING];
+	unsigned int	peeks;		/* so often it has begun to ask */
+} at;
+
+/* Ask again and again; how often is the page said to be gone? */
+static unsigned int count_gone(struct ksm_node *node, unsigned int peeks)
+{
+	unsigned int i, lag, gone = 0;
+	struct folio *folio;
+
+	mutex_lock(&ksm_pass_lock);
+	for (i = 1; i <= peeks; i++) {
+		WRITE_ONCE(at.peeks, i);
+		/* Not always as long after the other CPU was told that it may go on. */
+		for (lag = i % 32; lag; lag--)
+			cpu_relax();
+		if (ksm_hold_peek(node, &folio) == KSM_PEEK_OK)
+			folio_put(folio);
+		else
+			gone++;
+		cond_resched();
+	}
+	mutex_unlock(&ksm_pass_lock);
+	return gone;
+}
+
+/* While another CPU does that to the page, is it found each time? */
+static void expect_found(struct kunit *test, struct ksm_node *node, unsigned int peeks,
+			 int (*meanwhile)(void *unused))
+{
+	struct task_struct *task = NULL;
+	unsigned int cpu, gone = 0;
+
+	WRITE_ONCE(at.peeks, 0);
+	migrate_disable();
+	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	if (cpu < nr_cpu_ids)
+		task = kthread_run_on_cpu(meanwhile, NULL, cpu, "ksm_test/%u");
+	if (!IS_ERR_OR_NULL(task)) {
+		gone = count_gone(node, peeks);
+		kthread_stop(task);
+	}
+	migrate_enable();
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs two CPUs");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	KUNIT_EXPECT_EQ(test, gone, 0);
+}
+
+/* As migration does it. */
+static void move(struct folio *dst, struct folio *src)
+{
+	folio_lock(src);
+	folio_lock(dst);
+	dst->mapping = src->mapping;
+	ksm_hold_migrate(dst, src);
+	folio_unlock(dst);
+	folio_unlock(src);
+}
+
+/*
+ * While one peek lasts the page does not come back to where it was, however long that
+ * is: who found it gone there, and the same pfn as before, would be right.
+ */
+static int move_round(void *unused)
+{
+	unsigned int i = 0, moves = 0, peek = 0, now;
+
+	while (!kthread_should_stop()) {
+		now = READ_ONCE(at.peeks);
+		if (now != peek)
+			moves = 0;
+		peek = now;
+		if (moves < RING / 2) {
+			move(at.ring[(i + 1) % RING], at.ring[i % RING]);
+			moves++;
+			i++;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+static void P54_a_page_that_moves_is_not_taken_for_freed(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < RING; i++)
+		at.ring[i] = ksm_test_folio(test, 1);
+	expect_found(test, ksm_test_keep(test, at.ring[0]), 30000, move_round);
+	for (i = 0; i < RING; i++)
+		KUNIT_EXPECT_EQ(test, folio_ref_count(at.ring[i]), 1);
+}
+
+/* As reclaim does it, which then decides to keep the page. */
+static int freeze_and_unfreeze(void *unused)
+{
+	struct folio *folio = at.ring[0];
+
+	while (!kthread_should_stop()) {
+		preempt_disable();
+		if (folio_ref_freeze(folio, 1)) {
+			udelay(5);
+			folio_ref_unfreeze(folio, 1);
+		}
+		preempt_enable();
+		cond_resched();
+	}
+	return 0;
+}
+
+static void leave_swap_cache(void *data)
+{
+	struct folio *folio = data;
+
+	folio_clear_swapcache(folio);
+	folio_clear_swapbacked(folio);
+}
+
+static void P54_a_page_that_is_frozen_is_not_taken_for_freed(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio(test, 1);
+	struct ksm_node *node = ksm_test_keep(test, folio);
+
+	if (!IS_ENABLED(CONFIG_SWAP))
+		kunit_skip(test, "without swap only a page that is freed is frozen");
+	folio_set_swapbacked(folio);
+	folio_set_swapcache(folio);
+	ksm_test_at_end(test, leave_swap_cache, folio);
+	at.ring[0] = folio;
+	expect_found(test, node, 5000, freeze_and_unfreeze);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+}
+
+static struct kunit_case hold_cases[] = {
+	KUNIT_CASE(P54_a_page_that_moves_is_not_taken_for_freed),
+	KUNIT_CASE(P54_a_page_that_is_frozen_is_not_taken_for_freed),
+	{ }
+};
+
+static struct kunit_suite hold_suite = {
+	.name = "ksm_hold",
+	.init = ksm_test_init,
+	.test_cases = hold_cases,
+};
+
+kunit_test_suite(hold_suite);
