@@ -7,6 +7,7 @@
 #include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/swap.h>
 #include <linux/workqueue.h>
 
 #include "../block.h"
@@ -29,6 +30,9 @@ static struct {
 	struct ksm_mm		*km;
 	struct folio		*folio;		/* of its first page */
 	struct work_struct	work;
+	/* What a worker has locked. */
+	struct ksm_item		*item;
+	struct folio		*locked;
 } at;
 
 static void restart(void *unused)
@@ -120,6 +124,14 @@ static void forget_nodes(struct work_struct *work)
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_nodes();
 	mutex_unlock(&ksm_pass_lock);
+}
+
+static void lock_page_of_item(struct work_struct *work)
+{
+	struct folio *folio;
+
+	if (ksm_hold_lock(at.item, true, &folio) == KSM_PEEK_OK)
+		WRITE_ONCE(at.locked, folio);
 }
 
 /* Let another thread do it. */
@@ -291,6 +303,13 @@ static void P37_the_flag_says_who_is_registered(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Who has a page locked.                                                   */
 
+/* As migration does it. Both pages are locked. */
+static void move(struct folio *dst, struct folio *src)
+{
+	dst->mapping = src->mapping;
+	ksm_hold_migrate(dst, src);
+}
+
 static void P49_an_item_goes_under_the_lock_of_its_page(struct kunit *test)
 {
 	struct ksm_item *item;
@@ -318,6 +337,58 @@ static void P49_an_item_goes_under_the_lock_of_its_page(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, ksm_record_load(at.km, at.addr >> PAGE_SHIFT));
 }
 
+static bool is_waited_for_or_locked(void)
+{
+	return folio_is_waited_for() || READ_ONCE(at.locked);
+}
+
+static void P49_who_locks_the_page_of_an_item_follows_it(struct kunit *test)
+{
+	struct folio *src, *early, *dst = ksm_test_folio(test, 1);
+	bool waits, waits_again;
+	int refs;
+
+	ksm_test_merge_pair(test, at.mm, at.addr, at.addr + PAGE_SIZE);
+	src = ksm_test_folio_at(at.mm, at.addr);
+	at.item = ksm_test_item_at(at.mm, at.addr);
+	KUNIT_ASSERT_NOT_NULL(test, at.item);
+	/* On the way to the LRU others have a reference. */
+	lru_add_drain_all();
+	refs = folio_ref_count(src);
+	at.locked = NULL;
+	at.folio = src;
+
+	folio_lock(src);
+	begin(lock_page_of_item);
+	waits = comes_true(folio_is_waited_for);
+	folio_lock(dst);
+	move(dst, src);
+	at.folio = dst;
+	folio_unlock(src);
+	/* What it waited for is not the page that it wants any more. */
+	waits_again = comes_true(is_waited_for_or_locked);
+	early = READ_ONCE(at.locked);
+	folio_unlock(dst);
+	flush_work(&at.work);
+
+	KUNIT_EXPECT_TRUE(test, waits);
+	KUNIT_EXPECT_TRUE(test, waits_again);
+	KUNIT_EXPECT_NULL(test, early);
+	KUNIT_EXPECT_PTR_EQ(test, at.locked, dst);
+	if (at.locked) {
+		folio_unlock(at.locked);
+		folio_put(at.locked);
+	}
+	KUNIT_EXPECT_EQ(test, folio_ref_count(src), refs);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(dst), 1);
+	/* Nobody's PTE has gone along. */
+	folio_lock(dst);
+	folio_lock(src);
+	move(src, dst);
+	folio_unlock(src);
+	folio_unlock(dst);
+}
+
 static void P28_a_node_whose_page_moves_meanwhile_stays(struct kunit *test)
 {
 	struct folio *src = ksm_test_folio(test, 1), *dst = ksm_test_folio(test, 1);
@@ -330,8 +401,7 @@ static void P28_a_node_whose_page_moves_meanwhile_stays(struct kunit *test)
 	begin(forget_nodes);
 	waits = comes_true(folio_is_waited_for);
 	folio_lock(dst);
-	dst->mapping = src->mapping;
-	ksm_hold_migrate(dst, src);
+	move(dst, src);
 	folio_unlock(dst);
 	folio_unlock(src);
 	flush_work(&at.work);
@@ -349,6 +419,7 @@ static struct kunit_case exit_cases[] = {
 	KUNIT_CASE(P33_who_leaves_does_not_come_back),
 	KUNIT_CASE(P37_the_flag_says_who_is_registered),
 	KUNIT_CASE(P49_an_item_goes_under_the_lock_of_its_page),
+	KUNIT_CASE(P49_who_locks_the_page_of_an_item_follows_it),
 	KUNIT_CASE(P28_a_node_whose_page_moves_meanwhile_stays),
 	{ }
 };
