@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The thread itself: when it scans, and that it can be frozen. */
+#include <linux/delay.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/string.h>
+
+#include "../scan.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Pages of which each is different from all others, read once. */
+static struct ksm_test_known at;
+
+static struct task_struct *ksmd;
+
+static void put_ksmd(void *unused)
+{
+	put_task_struct(ksmd);
+}
+
+static int init(struct kunit *test)
+{
+	struct task_struct *task;
+
+	ksmd = NULL;
+	rcu_read_lock();
+	for_each_process(task)
+		if (task->flags & PF_KTHREAD && !strcmp(task->comm, "ksmd"))
+			ksmd = task;
+	if (ksmd)
+		get_task_struct(ksmd);
+	rcu_read_unlock();
+	KUNIT_ASSERT_NOT_NULL(test, ksmd);
+	ksm_test_at_end(test, put_ksmd, NULL);
+	return ksm_test_init_known(test, &at);
+}
+
+/* For what to do, or for its time. */
+static bool ksmd_rests(void)
+{
+	return READ_ONCE(ksmd->__state) & TASK_INTERRUPTIBLE;
+}
+
+/* It waits for nothing else like that, unless it is told to drain the CPUs' lists. */
+static bool ksmd_waits_for_lock(void)
+{
+	return READ_ONCE(ksmd->__state) & TASK_UNINTERRUPTIBLE;
+}
+
+/* Wait for what ksmd does; at most a minute. */
+static bool comes_true(bool (*is_so)(void))
+{
+	int tries = 3000;
+
+	while (!is_so() && tries--)
+		msleep(20);
+	return is_so();
+}
+
+static void no_batch_begins_after_run_was_set_to_0(struct kunit *test)
+{
+	unsigned long rounds, scanned;
+	bool waits;
+	int i;
+
+	for (i = 0; i < KSM_TEST_KNOWN; i++)
+		ksm_test_write(test, at.mm, at.page[i], 1000 + i);
+	KUNIT_ASSERT_FALSE(test, ksm_scan_wants_drain());
+
+	mutex_lock(&ksm_pass_lock);
+	rounds = ksm_counts.rounds;
+	scanned = ksm_counts.scanned;
+	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
+	ksm_state_wake();
+	/* It has looked at run before. */
+	waits = comes_true(ksmd_waits_for_lock);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_TRUE(test, waits);
+	KUNIT_EXPECT_TRUE(test, comes_true(ksmd_rests));
+	KUNIT_EXPECT_EQ(test, ksm_counts.scanned, scanned);
+	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
+}
+
+/* A thread of the kernel is not, unless it says so: a hibernation would save what it changes. */
+static void ksmd_can_be_frozen(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_FREEZER))
+		kunit_skip(test, "needs CONFIG_FREEZER");
+	KUNIT_ASSERT_TRUE(test, comes_true(ksmd_rests));
+	KUNIT_EXPECT_FALSE(test, READ_ONCE(ksmd->flags) & PF_NOFREEZE);
+}
+
+static struct kunit_case ksmd_cases[] = {
+	KUNIT_CASE(no_batch_begins_after_run_was_set_to_0),
+	KUNIT_CASE(ksmd_can_be_frozen),
+	{ }
+};
+
+static struct kunit_suite ksmd_suite = {
+	.name = "ksm_ksmd",
+	.init = init,
+	.test_cases = ksmd_cases,
+};
+
+kunit_test_suite(ksmd_suite);
