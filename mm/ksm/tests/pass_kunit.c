@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Who waits for ksm_pass_lock: a batch gives way, and goes on later. */
+/* Who waits for ksm_pass_lock or for an mm: a batch gives way, and goes on later. */
 #include <linux/cpumask.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mmap_lock.h>
 #include <linux/sched.h>
 #include <linux/smp.h>
 #include <linux/workqueue.h>
 
+#include "../bury.h"
+#include "../mms.h"
 #include "../scan.h"
 #include "../state.h"
 #include "../walk.h"
@@ -30,21 +33,49 @@ static void take_pass(struct work_struct *work)
 	mutex_unlock(&ksm_pass_lock);
 }
 
+/* As one does that maps memory, or unmaps it. */
+static void take_mm(struct work_struct *work)
+{
+	mmap_write_lock(at.mm);
+	mmap_write_unlock(at.mm);
+}
+
 static DECLARE_WORK(setter, take_pass);
+static DECLARE_WORK(mapper, take_mm);
+
+static bool mm_wanted(void)
+{
+	return mmap_lock_is_contended(at.mm);
+}
 
 /*
- * Let another CPU wait for the lock, which is held; flush the work when it is not any
- * more. False if nobody waits after ten seconds.
+ * Let another CPU wait for a lock that is held; flush the work when it is not any more.
+ * False if nobody waits after ten seconds.
  */
-static bool let_wait(void)
+static bool let(struct work_struct *who, bool (*waits)(void))
 {
 	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
 	unsigned long until = jiffies + 10 * HZ;
 
-	schedule_work_on(cpu, &setter);
-	while (!ksm_state_pass_wanted() && time_before(jiffies, until))
+	schedule_work_on(cpu, who);
+	while (!waits() && time_before(jiffies, until))
 		cpu_relax();
-	return ksm_state_pass_wanted();
+	return waits();
+}
+
+static bool let_pass_be_wanted(void)
+{
+	return let(&setter, ksm_state_pass_wanted);
+}
+
+static bool let_mm_be_wanted(void)
+{
+	return let(&mapper, mm_wanted);
+}
+
+static bool let_mm_exit(void)
+{
+	return ksm_mms_leave(at.mm) == KSM_LEAVE_BUSY;
 }
 
 static void write_pages(struct kunit *test, unsigned int first, u64 content)
@@ -60,7 +91,7 @@ static void who_waits_comes_before_a_batch(struct kunit *test)
 
 	write_pages(test, 0, 1000);
 	mutex_lock(&ksm_pass_lock);
-	waits = let_wait();
+	waits = let_pass_be_wanted();
 	rounds = ksm_counts.rounds;
 	scanned = ksm_counts.scanned;
 	ksm_scan_batch(1000);
@@ -78,84 +109,159 @@ static void who_waits_comes_before_a_batch(struct kunit *test)
 
 /* In the middle of a batch. */
 static struct {
-	bool	met;	/* it has come there */
-	bool	waits;
+	bool		(*comes)(void);
+	bool		met;	/* it has come there */
+	bool		came;
+	unsigned long	rounds;	/* and read pages, since then */
+	unsigned long	scanned;
+	struct ksm_mm	*km;
+	unsigned long	next;	/* when two pages were last compared */
 } middle;
 
-static int let_wait_once(struct page *a, struct page *b, int order)
+static int let_come_once(struct page *a, struct page *b, int order)
 {
 	if (!middle.met)
-		middle.waits = let_wait();
+		middle.came = middle.comes();
 	middle.met = true;
+	middle.next = READ_ONCE(middle.km->next);
 	return order;
+}
+
+/* A batch, in the middle of which somebody comes: when the first two pages are compared. */
+static void scan_until(struct kunit *test, bool (*comes)(void))
+{
+	memset(&middle, 0, sizeof(middle));
+	middle.comes = comes;
+	middle.km = ksm_mms_find(at.mm);
+	ksm_test_on_compare(test, let_come_once);
+	mutex_lock(&ksm_pass_lock);
+	middle.rounds = ksm_counts.rounds;
+	middle.scanned = ksm_counts.scanned;
+	ksm_scan_batch(1000);
+	middle.rounds = ksm_counts.rounds - middle.rounds;
+	middle.scanned = ksm_counts.scanned - middle.scanned;
+	mutex_unlock(&ksm_pass_lock);
+	flush_work(&setter);
+	flush_work(&mapper);
+
+	KUNIT_EXPECT_TRUE(test, middle.met);
+	KUNIT_EXPECT_TRUE(test, middle.came);
+}
+
+/* So that @pages of the known ones are compared in the next batch, two and two. */
+static void make_pairs(struct kunit *test, unsigned int first, unsigned int pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < pages; i++)
+		ksm_test_write(test, at.mm, at.page[first + i], 7 + i / 2);
+	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), pages);
 }
 
 static void who_comes_in_the_middle_waits_for_one_page(struct kunit *test)
 {
-	unsigned long rounds, scanned;
-
-	memset(&middle, 0, sizeof(middle));
-	ksm_test_write(test, at.mm, at.page[2], 7);
-	ksm_test_write(test, at.mm, at.page[3], 7);
-	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), 2);
-	/* Now the two are compared, and those behind them are to be read. */
+	make_pairs(test, 2, 2);
+	/* Those behind them are to be read. */
 	write_pages(test, 4, 1000);
-	ksm_test_on_compare(test, let_wait_once);
-	mutex_lock(&ksm_pass_lock);
-	rounds = ksm_counts.rounds;
-	scanned = ksm_counts.scanned;
-	ksm_scan_batch(1000);
-	rounds = ksm_counts.rounds - rounds;
-	scanned = ksm_counts.scanned - scanned;
-	mutex_unlock(&ksm_pass_lock);
-	flush_work(&setter);
-
-	KUNIT_EXPECT_TRUE(test, middle.met);
-	KUNIT_EXPECT_TRUE(test, middle.waits);
-	KUNIT_EXPECT_EQ(test, scanned, 0);
-	KUNIT_EXPECT_EQ(test, rounds, 0);
+	scan_until(test, let_pass_be_wanted);
+	KUNIT_EXPECT_EQ(test, middle.scanned, 0);
+	KUNIT_EXPECT_EQ(test, middle.rounds, 0);
 	/* None is left out. */
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN - 4);
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[2]));
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[3]));
 }
 
+static void who_wants_the_mm_waits_for_one_page(struct kunit *test)
+{
+	make_pairs(test, 2, 4);
+	scan_until(test, let_mm_be_wanted);
+	/* The lock was let go before the second pair was compared. */
+	KUNIT_EXPECT_GT(test, middle.next, at.page[2]);
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[3]));
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[5]));
+}
+
+static void expect_buried(struct kunit *test)
+{
+	ksm_bury_soon();
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
+}
+
+static void P33_who_exits_waits_for_one_page(struct kunit *test)
+{
+	make_pairs(test, 2, 2);
+	write_pages(test, 4, 1000);
+	scan_until(test, let_mm_exit);
+	KUNIT_EXPECT_EQ(test, middle.scanned, 0);
+	KUNIT_EXPECT_EQ(test, middle.rounds, 1);
+	expect_buried(test);
+}
+
 static struct ksm_glance_run run;
 
-static void who_waits_does_not_wait_for_a_long_walk(struct kunit *test)
+/* A walk, before which somebody comes. */
+static void walk_after(struct kunit *test, bool (*comes)(void))
 {
 	unsigned long end;
 	unsigned int found;
-	bool waits;
+	bool came;
 
 	KUNIT_ASSERT_EQ(test, do_madvise(at.mm, at.page[0], PAGE_SIZE, MADV_UNMERGEABLE), 0);
 	/* What is recorded there goes first, or the walk ended for that. */
 	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), 0);
 	write_pages(test, 1, 1000);
-	run.km = ksm_test_lock(at.mm);
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_rewind();
+	run.km = ksm_mms_next();
+	mmap_read_lock(at.mm);
 	run.most = U64_MAX;
 	run.reads = UINT_MAX;
-	waits = let_wait();
+	came = comes();
 	/* It may have taken a while, and a walk also ends for that. */
 	cond_resched();
 	ksm_walk_next(&run, 0);
 	end = run.end;
 	found = run.nr;
 	ksm_walk_cut(&run, 0, 0);
-	ksm_test_unlock(at.mm);
+	mmap_read_unlock(at.mm);
+	ksm_mms_put(run.km, true);
+	mutex_unlock(&ksm_pass_lock);
 	flush_work(&setter);
+	flush_work(&mapper);
 
-	KUNIT_EXPECT_TRUE(test, waits);
+	KUNIT_EXPECT_TRUE(test, came);
 	/* It has passed over the first VMA, in which nothing is offered. */
 	KUNIT_EXPECT_EQ(test, end, at.page[1]);
 	KUNIT_EXPECT_EQ(test, found, 0);
+}
+
+static void who_waits_does_not_wait_for_a_long_walk(struct kunit *test)
+{
+	walk_after(test, let_pass_be_wanted);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN - 1);
+}
+
+static void who_wants_the_mm_does_not_wait_for_a_long_walk(struct kunit *test)
+{
+	walk_after(test, let_mm_be_wanted);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN - 1);
+}
+
+static void P33_who_exits_does_not_wait_for_a_long_walk(struct kunit *test)
+{
+	walk_after(test, let_mm_exit);
+	expect_buried(test);
 }
 
 static struct kunit_case pass_cases[] = {
 	KUNIT_CASE(who_waits_comes_before_a_batch),
 	KUNIT_CASE(who_comes_in_the_middle_waits_for_one_page),
+	KUNIT_CASE(who_wants_the_mm_waits_for_one_page),
+	KUNIT_CASE(P33_who_exits_waits_for_one_page),
 	KUNIT_CASE(who_waits_does_not_wait_for_a_long_walk),
+	KUNIT_CASE(who_wants_the_mm_does_not_wait_for_a_long_walk),
+	KUNIT_CASE(P33_who_exits_does_not_wait_for_a_long_walk),
 	{ }
 };
 
