@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KSM pages that were forked and that ksmd has not visited since: migration and reclaim
- * must find them all the same, through what is known of those who had them first.
+ * KSM pages that were forked and that ksmd has not visited since: migration, reclaim and
+ * memory failure must find them all the same, through what is known of those who had them
+ * first.
  */
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -108,16 +110,16 @@ static void P52_reclaim_finds_children_that_ksmd_never_saw(void)
 }
 
 /* Merge, and live on as a child only, of which ksmd knows nothing. */
-static void merge_and_leave_a_child(struct ksm_kid *parent, void *arg)
+static char *merge_and_become_a_child(struct ksm_kid *parent, u64 seed)
 {
-	char *mem = ksm_map_equal(PAGES, 3);
+	char *mem = ksm_map_equal(PAGES, seed);
 
 	ksm_merge(mem, PAGES);
 	ksm_kid_send(parent, (uintptr_t)mem);
 	if (ksm_check_sys(fork()))
 		_exit(0);
 	ksm_kid_send(parent, getpid());
-	obey_orders(parent, mem);
+	return mem;
 }
 
 /* Until what was known of the dead process has gone, where the kernel does that. */
@@ -129,23 +131,37 @@ static void wait_for_burial(long sharing)
 		ksm_nap();
 }
 
-/* The one process of which KSM knew is gone; the page is not, and can be moved. */
+/* The one process of which KSM knew is gone when this returns, and the child has the page. */
+static pid_t start_an_orphan(struct ksm_kid *kid, void (*run)(struct ksm_kid *parent, void *arg),
+			     char **mem)
+{
+	long sharing;
+	int status;
+	pid_t child;
+
+	ksm_kid_start(kid, run, NULL);
+	*mem = (char *)(uintptr_t)ksm_kid_recv(kid);
+	sharing = ksm_knob_get("pages_sharing");
+	child = ksm_kid_recv(kid);
+	ksm_check_sys(waitpid(kid->pid, &status, 0));
+	wait_for_burial(sharing);
+	return child;
+}
+
+static void obey_as_an_orphan(struct ksm_kid *parent, void *arg)
+{
+	obey_orders(parent, merge_and_become_a_child(parent, 3));
+}
+
 static void P52_a_child_outlives_the_one_that_merged(void)
 {
 	unsigned long pfn;
 	struct ksm_kid kid;
-	long sharing;
-	int status, to;
 	pid_t child;
 	char *mem;
+	int to;
 
-	ksm_kid_start(&kid, merge_and_leave_a_child, NULL);
-	mem = (char *)(uintptr_t)ksm_kid_recv(&kid);
-	sharing = ksm_knob_get("pages_sharing");
-	child = ksm_kid_recv(&kid);
-	ksm_check_sys(waitpid(kid.pid, &status, 0));
-	wait_for_burial(sharing);
-
+	child = start_an_orphan(&kid, obey_as_an_orphan, &mem);
 	pfn = ksm_pfn_of(child, mem);
 	to = other_node(child, mem);
 	ksm_check_eq(ksm_move_page(child, mem, to), to);
@@ -154,6 +170,37 @@ static void P52_a_child_outlives_the_one_that_merged(void)
 	ksm_kid_send(&kid, 3);
 	ksm_kid_recv_value(&kid, 3);
 	ksm_kid_send(&kid, 0);
+}
+
+static void say_what_is_heard(struct ksm_kid *parent, void *arg)
+{
+	char *mem = merge_and_become_a_child(parent, 9);
+
+	ksm_kid_recv(parent);
+	ksm_kid_send(parent, ksm_bus_errors());
+	ksm_kid_send(parent, ksm_bus_error_code());
+	ksm_kid_send(parent, ksm_access_fails(mem));
+}
+
+/* P66: its memory fails, and of all processes only the child is there to be told. */
+static void P66_a_child_that_outlives_who_merged_is_told(void)
+{
+	unsigned long pfn;
+	struct ksm_kid kid;
+	pid_t child;
+	char *mem;
+
+	ksm_catch_bus_errors(true);
+	child = start_an_orphan(&kid, say_what_is_heard, &mem);
+	pfn = ksm_pfn_of(child, mem);
+	ksm_check_eq(ksm_inject_pfn(pfn), 0);
+	/* Signals are there before the next message is. */
+	ksm_kid_send(&kid, 0);
+	ksm_kid_recv_value(&kid, 1);
+	ksm_kid_recv_value(&kid, BUS_MCEERR_AO);
+	ksm_kid_recv_value(&kid, true);
+	ksm_check_eq(ksm_bus_errors(), 0);
+	ksm_repair(pfn);
 }
 
 /*
@@ -296,6 +343,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P52_a_page_moves_with_children_that_ksmd_never_saw),
 	KSM_TEST(P52_reclaim_finds_children_that_ksmd_never_saw),
 	KSM_TEST(P52_a_child_outlives_the_one_that_merged),
+	KSM_TEST(P66_a_child_that_outlives_who_merged_is_told),
 	KSM_TEST(P64_the_first_to_swap_in_dies),
 	KSM_TEST(P64_swap_with_forks_and_exits),
 	KSM_TEST(unmerged_pages_survive_MADV_FREE_by_a_child),
