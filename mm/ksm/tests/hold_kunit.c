@@ -12,14 +12,8 @@
 #include "../state.h"
 #include "fixture.h"
 
-/* Places of a page that goes round: a power of two. */
-#define RING	64
-
-/* Who asks, and what the other CPU does meanwhile. */
-static struct {
-	struct folio	*ring[RING];
-	unsigned int	peeks;		/* so often it has begun to ask */
-} at;
+/* What the other CPU works on. */
+static struct folio *at[2];
 
 /* Ask again and again; how often is the page said to be gone? */
 static unsigned int count_gone(struct ksm_node *node, unsigned int peeks)
@@ -29,8 +23,7 @@ static unsigned int count_gone(struct ksm_node *node, unsigned int peeks)
 
 	mutex_lock(&ksm_pass_lock);
 	for (i = 1; i <= peeks; i++) {
-		WRITE_ONCE(at.peeks, i);
-		/* Not always as long after the other CPU was told that it may go on. */
+		/* Not always in step with the other CPU. */
 		for (lag = i % 32; lag; lag--)
 			cpu_relax();
 		if (ksm_hold_peek(node, &folio) == KSM_PEEK_OK)
@@ -50,7 +43,6 @@ static void expect_found(struct kunit *test, struct ksm_node *node, unsigned int
 	struct task_struct *task = NULL;
 	unsigned int cpu, gone = 0;
 
-	WRITE_ONCE(at.peeks, 0);
 	migrate_disable();
 	cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
 	if (cpu < nr_cpu_ids)
@@ -77,24 +69,13 @@ static void move(struct folio *dst, struct folio *src)
 	folio_unlock(src);
 }
 
-/*
- * While one peek lasts the page does not come back to where it was, however long that
- * is: who found it gone there, and the same pfn as before, would be right.
- */
-static int move_round(void *unused)
+/* And back, again and again: from its pfn nobody can tell. */
+static int move_to_and_fro(void *unused)
 {
-	unsigned int i = 0, moves = 0, peek = 0, now;
+	unsigned int i;
 
-	while (!kthread_should_stop()) {
-		now = READ_ONCE(at.peeks);
-		if (now != peek)
-			moves = 0;
-		peek = now;
-		if (moves < RING / 2) {
-			move(at.ring[(i + 1) % RING], at.ring[i % RING]);
-			moves++;
-			i++;
-		}
+	for (i = 0; !kthread_should_stop(); i = !i) {
+		move(at[!i], at[i]);
 		cond_resched();
 	}
 	return 0;
@@ -102,19 +83,17 @@ static int move_round(void *unused)
 
 static void P54_a_page_that_moves_is_not_taken_for_freed(struct kunit *test)
 {
-	unsigned int i;
-
-	for (i = 0; i < RING; i++)
-		at.ring[i] = ksm_test_folio(test, 1);
-	expect_found(test, ksm_test_keep(test, at.ring[0]), 30000, move_round);
-	for (i = 0; i < RING; i++)
-		KUNIT_EXPECT_EQ(test, folio_ref_count(at.ring[i]), 1);
+	at[0] = ksm_test_folio(test, 1);
+	at[1] = ksm_test_folio(test, 1);
+	expect_found(test, ksm_test_keep(test, at[0]), 30000, move_to_and_fro);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(at[0]), 1);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(at[1]), 1);
 }
 
 /* As reclaim does it, which then decides to keep the page. */
 static int freeze_and_unfreeze(void *unused)
 {
-	struct folio *folio = at.ring[0];
+	struct folio *folio = at[0];
 
 	while (!kthread_should_stop()) {
 		preempt_disable();
@@ -146,7 +125,7 @@ static void P54_a_page_that_is_frozen_is_not_taken_for_freed(struct kunit *test)
 	folio_set_swapbacked(folio);
 	folio_set_swapcache(folio);
 	ksm_test_at_end(test, leave_swap_cache, folio);
-	at.ring[0] = folio;
+	at[0] = folio;
 	expect_found(test, node, 5000, freeze_and_unfreeze);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 }
