@@ -4,7 +4,9 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "../item.h"
 #include "../ksmd.h"
+#include "../match.h"
 #include "../mms.h"
 #include "../page.h"
 #include "../record.h"
@@ -14,6 +16,8 @@
 #include "fixture.h"
 
 #define ROUNDS	20	/* more than the sieve goes on with what it was told */
+#define STAND_INS	64	/* as many as may have to be had until one is where another was */
+#define NOT_IN_TREE	12345	/* no round that an item can be of */
 
 /* Pages of which each is different from all others, read once. */
 static struct ksm_test_known at;
@@ -231,6 +235,73 @@ static void a_candidate_in_vain_is_a_value_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
+static void free_item(void *item)
+{
+	ksm_item_free(item);
+}
+
+/*
+ * Have the memory of an item that was freed, and let it lead to no page: a search that
+ * comes to it says so, and takes it for one that is in the tree no more.
+ */
+static bool stand_in(struct kunit *test, struct ksm_item *gone, u64 hash)
+{
+	struct ksm_item *item = NULL;
+	unsigned int i;
+
+	for (i = 0; i < STAND_INS && item != gone; i++) {
+		item = ksm_item_alloc(ksm_mms_find(at.mm), 0);
+		KUNIT_ASSERT_NOT_NULL(test, item);
+		ksm_test_at_end(test, free_item, item);
+	}
+	if (item != gone)
+		return false;
+	item->hash = hash;
+	item->round = NOT_IN_TREE;
+	return true;
+}
+
+/* Before a round is over it may come again to a candidate, which is something else then. */
+static void a_candidate_that_changes_leaves_the_tree(struct kunit *test)
+{
+	struct mm_struct *behind = ksm_test_mm(test);
+	unsigned long rounds;
+	struct ksm_item *item;
+	unsigned int i;
+	bool there;
+	u64 hash;
+
+	ksm_test_needs_hashes(test);
+	ksm_test_map(test, behind, 1);
+	ksm_test_write(test, at.mm, at.page[1], 7);
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	scan_rounds(1);
+	ksm_test_write(test, at.mm, at.page[6], 8);
+	hash = hash_at(at.page[1]);
+	rounds = ksm_counts.rounds;
+	for (i = 0; i < 100 && !atomic_long_read(&ksm_counts.items); i++) {
+		mutex_lock(&ksm_pass_lock);
+		ksm_scan_batch(1);
+		mutex_unlock(&ksm_pass_lock);
+	}
+	KUNIT_ASSERT_EQ(test, ksm_counts.rounds, rounds);
+	item = ksm_test_item_at(at.mm, at.page[1]);
+	KUNIT_ASSERT_NOT_NULL(test, item);
+	KUNIT_ASSERT_NE(test, item->round, 0);
+
+	ksm_test_write(test, at.mm, at.page[1], 9);
+	ksm_test_map(test, at.mm, 1);
+	scan_rounds(1);
+	KUNIT_ASSERT_NULL(test, ksm_test_item_at(at.mm, at.page[1]));
+	/* The tree is what it was, until the next round begins. */
+	ksm_test_write(test, at.mm, at.page[6], 7);
+	/* With KASAN its memory is not to be had, and none may look at it. */
+	there = stand_in(test, item, hash);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.page[6]), KSM_MATCH_WAITING);
+	if (there)
+		KUNIT_EXPECT_EQ(test, item->round, NOT_IN_TREE);
+}
+
 /* Merging across NUMA nodes, of those that had their twins elsewhere. */
 static void a_change_of_mind_is_news_of_all(struct kunit *test)
 {
@@ -329,6 +400,7 @@ static struct kunit_case quiet_cases[] = {
 	KUNIT_CASE(who_cannot_merge_leaves_others_at_rest),
 	KUNIT_CASE(who_waits_for_room_joins_when_there_is_some),
 	KUNIT_CASE(a_candidate_in_vain_is_a_value_again),
+	KUNIT_CASE(a_candidate_that_changes_leaves_the_tree),
 	KUNIT_CASE(a_change_of_mind_is_news_of_all),
 	KUNIT_CASE(who_comes_to_rest_late_is_known),
 	KUNIT_CASE(who_comes_to_rest_late_merges_at_once),
