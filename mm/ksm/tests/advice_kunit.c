@@ -303,6 +303,19 @@ static void a_new_vma_is_offered_where_all_is(struct kunit *test)
 	change_flags(mm, addr, 0, VM_MIXEDMAP);
 }
 
+/* Who merges all, but could not be registered when he was forked. */
+static void who_was_not_registered_is_when_he_maps_something(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 1);
+
+	KUNIT_ASSERT_EQ(test, merge_any(mm, true), 0);
+	KUNIT_ASSERT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_DONE);
+	add_vma(mm, addr);
+	KUNIT_EXPECT_NOT_NULL(test, ksm_mms_find(mm));
+	KUNIT_EXPECT_TRUE(test, test_bit(MMF_VM_MERGEABLE, &mm->flags));
+}
+
 static void P78_the_flag_is_known_before_the_vma_is(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
@@ -382,6 +395,7 @@ static struct kunit_case advice_cases[] = {
 	KUNIT_CASE(P83_who_swaps_in_under_the_lock_of_the_vma_is_kept_out),
 	KUNIT_CASE(who_merges_all_offers_what_can_merge),
 	KUNIT_CASE(a_new_vma_is_offered_where_all_is),
+	KUNIT_CASE(who_was_not_registered_is_when_he_maps_something),
 	KUNIT_CASE(P78_the_flag_is_known_before_the_vma_is),
 	KUNIT_CASE(P26_who_merges_nothing_any_more_has_all_to_himself),
 	KUNIT_CASE(P75_who_must_not_merge_has_all_to_himself),
