@@ -3,7 +3,6 @@
 #include <linux/mm.h>
 
 #include "../policy.h"
-#include "../profit.h"
 #include "../record.h"
 #include "fixture.h"
 
@@ -279,38 +278,6 @@ static void profit_can_be_negative(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_policy_profit(0, 4096, LONG_MAX), -LONG_MAX);
 }
 
-static void a_process_pays_for_its_records(struct kunit *test)
-{
-	void *entry = ksm_record_pack((struct ksm_record) { .age = 1 });
-	struct mm_struct *mm = ksm_test_mm(test);
-	struct ksm_mm *km;
-	long mine, all;
-	int err;
-
-	ksm_test_enter(test, mm);
-	mine = ksm_profit_of_mm(mm);
-	all = ksm_profit_of_all();
-	km = ksm_test_lock(mm);
-	err = ksm_record_store(km, 5000, entry);
-	mine -= ksm_profit_of_mm(mm);
-	all -= ksm_profit_of_all();
-	ksm_record_erase(km, 5000);
-	ksm_test_unlock(mm);
-	KUNIT_ASSERT_EQ(test, err, 0);
-	KUNIT_EXPECT_GE(test, mine, sizeof(struct xa_node) + sizeof(void *));
-	KUNIT_EXPECT_EQ(test, mine, all);
-}
-
-static void a_process_gains_its_merged_pages(struct kunit *test)
-{
-	struct mm_struct *mm = kunit_kzalloc(test, sizeof(*mm), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	mm->ksm_merging_pages = 2;
-	atomic_long_set(&mm->ksm_zero_pages, 1);
-	KUNIT_EXPECT_EQ(test, ksm_profit_of_mm(mm), 3 * (long)PAGE_SIZE);
-}
-
 static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(no_pages_are_no_budget),
 	KUNIT_CASE(budget_lasts_for_its_pages),
@@ -330,8 +297,6 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(what_costs_nothing_takes_nothing),
 	KUNIT_CASE(profit_is_what_is_saved_less_what_it_takes),
 	KUNIT_CASE(profit_can_be_negative),
-	KUNIT_CASE(a_process_pays_for_its_records),
-	KUNIT_CASE(a_process_gains_its_merged_pages),
 	{ }
 };
 
