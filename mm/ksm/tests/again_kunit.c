@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A round that comes again to who offers more: nobody is missed. */
+#include <linux/ksm.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+
+#include "../mms.h"
+#include "../scan.h"
+#include "../state.h"
+#include "fixture.h"
+
+#define BEHIND	4
+
+/* Pages of which each is different from all others, read once. */
+static struct ksm_test_known at;
+static u64 content;
+
+static int init(struct kunit *test)
+{
+	content = 1000;
+	ksm_test_needs_hashes(test);
+	return ksm_test_init_known(test, &at);
+}
+
+/* Scan as ksmd does, once; how many pages were read. */
+static unsigned long batch(unsigned int pages)
+{
+	unsigned long scanned;
+
+	mutex_lock(&ksm_pass_lock);
+	scanned = ksm_counts.scanned;
+	ksm_scan_batch(pages);
+	scanned = ksm_counts.scanned - scanned;
+	mutex_unlock(&ksm_pass_lock);
+	return scanned;
+}
+
+/* ------------------------------------------------------------------------ */
+/* What is offered while a round is under way.                              */
+
+/* Begin a round, and end with the batch in which it leaves the known pages behind. */
+static void leave_behind(struct kunit *test)
+{
+	struct mm_struct *behind = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, behind, BEHIND), rounds = ksm_counts.rounds;
+	unsigned int i;
+
+	for (i = 0; i < BEHIND; i++)
+		ksm_test_write(test, behind, addr + i * PAGE_SIZE, ++content);
+	for (i = 0; i < 100 && !behind->ksm_rmap_items; i++)
+		batch(1);
+	KUNIT_ASSERT_GT(test, behind->ksm_rmap_items, 0);
+	KUNIT_ASSERT_EQ(test, ksm_counts.rounds, rounds);
+}
+
+static void what_is_offered_behind_a_round_is_read_in_it(struct kunit *test)
+{
+	unsigned long addr;
+
+	leave_behind(test);
+	addr = ksm_test_map(test, at.mm, 1);
+	ksm_test_write(test, at.mm, addr, ++content);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, KSM_TEST_KNOWN + 1);
+}
+
+/* As prctl(PR_SET_MEMORY_MERGE) calls it. */
+static int merge_any(struct mm_struct *mm)
+{
+	int err;
+
+	mmap_write_lock(mm);
+	err = ksm_enable_merge_any(mm);
+	mmap_write_unlock(mm);
+	return err;
+}
+
+/* A page that is written to, and not offered. */
+static unsigned long map_unoffered(struct kunit *test, struct mm_struct *mm)
+{
+	unsigned long addr = ksm_test_map(test, mm, 1);
+
+	ksm_test_write(test, mm, addr, ++content);
+	KUNIT_ASSERT_EQ(test, do_madvise(mm, addr, PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	return addr;
+}
+
+static void who_merges_all_behind_a_round_is_read_in_it(struct kunit *test)
+{
+	map_unoffered(test, at.mm);
+	leave_behind(test);
+	KUNIT_ASSERT_EQ(test, merge_any(at.mm), 0);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, KSM_TEST_KNOWN + 1);
+}
+
+/* While KSM runs a newcomer stands where the round has been, and is read all the same. */
+static void who_is_new_and_offers_is_read_in_the_round(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = map_unoffered(test, mm);
+	int err;
+
+	KUNIT_ASSERT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_DONE);
+	leave_behind(test);
+	/* ksmd does not get to see that. */
+	mutex_lock(&ksm_pass_lock);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
+	err = do_madvise(mm, addr, PAGE_SIZE, MADV_MERGEABLE);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 1);
+}
+
+static struct kunit_case again_cases[] = {
+	KUNIT_CASE(what_is_offered_behind_a_round_is_read_in_it),
+	KUNIT_CASE(who_merges_all_behind_a_round_is_read_in_it),
+	KUNIT_CASE(who_is_new_and_offers_is_read_in_the_round),
+	{ }
+};
+
+static struct kunit_suite again_suite = {
+	.name = "ksm_again",
+	.init = init,
+	.test_cases = again_cases,
+};
+
+kunit_test_suite(again_suite);
