@@ -99,7 +99,7 @@ static void a_page_that_is_always_written_to_is_not_cleaned(struct kunit *test)
 	unsigned int i, cleaned = 0;
 
 	for (i = 0; i < 24; i++) {
-		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		ksm_test_rewrite(test, at.mm, at.page[2], &content);
 		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 		cleaned += !pte_dirty(ksm_test_pte_at(at.mm, at.page[2]));
 	}
@@ -108,24 +108,42 @@ static void a_page_that_is_always_written_to_is_not_cleaned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 }
 
+static void let_go(void *folio)
+{
+	folio_put(folio);
+}
+
+/* Map another page, which is told from the old one by what is kept of their numbers. */
+static void replace(struct kunit *test, unsigned int nr)
+{
+	void *entry = ksm_record_load(ksm_mms_find(at.mm), at.page[nr] >> PAGE_SHIFT);
+	struct folio *folio = ksm_test_folio_at(at.mm, at.page[nr]);
+	unsigned int tries = 10;
+	struct ksm_record old;
+
+	do {
+		/* Held, so that it is not the next one to be had. */
+		folio_get(folio);
+		ksm_test_at_end(test, let_go, folio);
+		do_madvise(at.mm, at.page[nr], PAGE_SIZE, MADV_DONTNEED);
+		ksm_test_write(test, at.mm, at.page[nr], ++content);
+		folio = ksm_test_folio_at(at.mm, at.page[nr]);
+	} while (ksm_record_recall(entry, folio_pfn(folio), &old) && --tries);
+	KUNIT_ASSERT_NE(test, tries, 0);
+}
+
 static void what_is_recorded_of_another_page_says_nothing(struct kunit *test)
 {
-	struct folio *old;
 	unsigned int i;
 
 	for (i = 0; i < 8; i++) {
-		ksm_test_write(test, at.mm, at.page[2], 1000 + i);
+		ksm_test_rewrite(test, at.mm, at.page[2], &content);
 		ksm_test_scan_round();
 	}
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
-	old = ksm_test_folio_at(at.mm, at.page[2]);
-	/* Held, so that it is not the next one to be had. */
-	folio_get(old);
-	do_madvise(at.mm, at.page[2], PAGE_SIZE, MADV_DONTNEED);
-	ksm_test_write(test, at.mm, at.page[2], 2000);
+	replace(test, 2);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
-	folio_put(old);
 }
 
 /* Change a page that goes on to be known as a whole: see parts_kunit.c for others. */

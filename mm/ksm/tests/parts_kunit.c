@@ -158,7 +158,7 @@ static void who_changes_again_and_again_is_restless(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, record.calm);
 	for (i = 0; i < 5; i++) {
 		age = record_of(1).age;
-		ksm_test_write(test, at.mm, at.page[1], ++content);
+		ksm_test_rewrite(test, at.mm, at.page[1], &content);
 		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 		KUNIT_EXPECT_TRUE(test, record_of(1).restless);
 		KUNIT_EXPECT_EQ(test, record_of(1).age, min(age + 1, KSM_RECORD_AGE_MAX));

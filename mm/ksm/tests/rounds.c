@@ -2,6 +2,7 @@
 /* Rounds of the scan, as ksmd goes through them, and pages that it knows. */
 #include <linux/mm.h>
 
+#include "../page.h"
 #include "../scan.h"
 #include "../sieve.h"
 #include "../state.h"
@@ -117,4 +118,29 @@ int ksm_test_init_known(struct kunit *test, struct ksm_test_known *at)
 	}
 	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
 	return 0;
+}
+
+/**
+ * ksm_test_rewrite() - fill a page so that a scan cannot miss it
+ * @test: the test
+ * @mm: the mm
+ * @addr: address of the page, which was written to before
+ * @content: what it was filled with; set to what it is filled with now
+ *
+ * A page that changes again and again is told by the hashes of its parts, which are so
+ * short that one in a few hundred contents has that of the one before.
+ */
+void ksm_test_rewrite(struct kunit *test, struct mm_struct *mm, unsigned long addr,
+		      u64 *content)
+{
+	struct page *page = &ksm_test_folio_at(mm, addr)->page;
+	u64 hash = ksm_page_hash(page), parts = ksm_page_hash_parts(page);
+	unsigned int tries = 100;
+	bool seen;
+
+	do {
+		ksm_test_write(test, mm, addr, ++*content);
+		seen = ksm_page_hash(page) != hash && ksm_page_hash_parts(page) != parts;
+	} while (!seen && --tries);
+	KUNIT_ASSERT_TRUE(test, seen);
 }
