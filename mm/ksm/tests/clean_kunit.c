@@ -352,16 +352,20 @@ static struct task_struct *let_run(struct kunit *test, int (*does)(void *mm),
 static void a_running_program_is_given_a_rest(struct kunit *test)
 {
 	struct ksm_mm *km = ksm_mms_find(at.mm);
+	bool rests = false;
 	unsigned int i;
 
 	let_run(test, run_on, at.mm);
-	/* It was not interrupted for long. */
-	km->rests_until = 0;
-	ksm_test_write(test, at.mm, at.page[2], 7);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
-	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
-	KUNIT_EXPECT_GT(test, km->rests_until, local_clock());
-	KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
+	/* It was not interrupted for long. Who looks late finds that it is over. */
+	for (i = 0; i < 20 && !rests; i++) {
+		km->rests_until = 0;
+		ksm_test_write(test, at.mm, at.page[2], 7);
+		KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
+		rests = km->rests_until > local_clock();
+		KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
+		KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
+	}
+	KUNIT_EXPECT_TRUE(test, rests);
 
 	/* What cannot be cleaned is read as long. */
 	km->rests_until = U64_MAX;
