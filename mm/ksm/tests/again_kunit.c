@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A round that comes again to who offers more: nobody is missed. */
+/* A round that comes again, begins anew, or was cut: nobody is missed or met twice. */
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -7,6 +7,7 @@
 #include "../mms.h"
 #include "../scan.h"
 #include "../state.h"
+#include "../walk.h"
 #include "fixture.h"
 
 #define BEHIND	4
@@ -33,6 +34,19 @@ static unsigned long batch(unsigned int pages)
 	scanned = ksm_counts.scanned - scanned;
 	mutex_unlock(&ksm_pass_lock);
 	return scanned;
+}
+
+static void restart(void)
+{
+	mutex_lock(&ksm_pass_lock);
+	ksm_scan_restart();
+	mutex_unlock(&ksm_pass_lock);
+}
+
+static void scan_rounds(unsigned int rounds)
+{
+	while (rounds--)
+		ksm_test_scan_round();
 }
 
 /* ------------------------------------------------------------------------ */
@@ -114,10 +128,94 @@ static void who_is_new_and_offers_is_read_in_the_round(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 1);
 }
 
+/* ------------------------------------------------------------------------ */
+/* A run that was cut, and a round that begins anew.                        */
+
+#define BEFORE	128	/* pages up to the end of a run, enough to use up a batch of two */
+#define TOTAL	(BEFORE + 16 + KSM_TEST_KNOWN)
+
+/* Pages in two runs, all known and at rest: the first of the second run. */
+static unsigned long map_two_runs(struct kunit *test)
+{
+	unsigned long addr = ksm_test_map(test, at.mm, 3 * KSM_RUN_PAGES);
+	int i;
+
+	addr = ALIGN(addr, KSM_RUN_PAGES * PAGE_SIZE) + KSM_RUN_PAGES * PAGE_SIZE;
+	for (i = -BEFORE; i < 16; i++)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, ++content);
+	scan_rounds(2);
+	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), 0);
+	KUNIT_ASSERT_EQ(test, at.mm->ksm_rmap_items, TOTAL);
+	return addr;
+}
+
+/*
+ * Write to two pages of the first run, and begin a round. The way to the two takes so
+ * much that after one of them the run is cut. Returns how many pages were read.
+ */
+static unsigned long begin_and_cut(struct kunit *test, unsigned long second)
+{
+	unsigned long read;
+
+	ksm_test_rewrite(test, at.mm, second - 100 * PAGE_SIZE, &content);
+	ksm_test_rewrite(test, at.mm, second - 80 * PAGE_SIZE, &content);
+	read = batch(2);
+	KUNIT_ASSERT_EQ(test, read, 1);
+	KUNIT_ASSERT_EQ(test, ksm_mms_find(at.mm)->next, second - 80 * PAGE_SIZE);
+	return read;
+}
+
+static void each_page_is_read_or_counted_once(struct kunit *test)
+{
+	unsigned long second = map_two_runs(test), rounds = ksm_counts.rounds;
+	unsigned long unchanged = ksm_counts.unchanged, skipped = ksm_counts.skipped, read;
+	unsigned int i;
+
+	WRITE_ONCE(ksm_state.smart_scan, true);
+	read = begin_and_cut(test, second);
+	for (i = 0; i < 100 && ksm_counts.rounds == rounds; i++)
+		read += batch(2);
+	KUNIT_EXPECT_EQ(test, read, 2);
+	KUNIT_EXPECT_EQ(test, ksm_counts.unchanged - unchanged + read, TOTAL);
+	KUNIT_EXPECT_EQ(test, ksm_counts.skipped - skipped + read, TOTAL);
+}
+
+/* What an unmerge that fails leaves of a round. */
+static void a_round_that_begins_anew_begins_at_the_begin(struct kunit *test)
+{
+	unsigned long read;
+
+	WRITE_ONCE(ksm_state.reread_rounds, 0);
+	read = batch(3);
+	KUNIT_ASSERT_GT(test, read, 0);
+	KUNIT_ASSERT_LT(test, read, KSM_TEST_KNOWN);
+	restart();
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+}
+
+static void a_round_that_begins_anew_notes_all_pages(struct kunit *test)
+{
+	u64 last = content + BEFORE;	/* of the first run */
+	unsigned long second = map_two_runs(test), addr = ksm_test_map(test, at.mm, 3);
+	unsigned int i;
+
+	begin_and_cut(test, second);
+	restart();
+	ksm_test_scan_round();
+	/* Twins of three that the cut run noted come, and merge. */
+	for (i = 0; i < 3; i++)
+		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, last - i);
+	scan_rounds(3);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 3);
+}
+
 static struct kunit_case again_cases[] = {
 	KUNIT_CASE(what_is_offered_behind_a_round_is_read_in_it),
 	KUNIT_CASE(who_merges_all_behind_a_round_is_read_in_it),
 	KUNIT_CASE(who_is_new_and_offers_is_read_in_the_round),
+	KUNIT_CASE(each_page_is_read_or_counted_once),
+	KUNIT_CASE(a_round_that_begins_anew_begins_at_the_begin),
+	KUNIT_CASE(a_round_that_begins_anew_notes_all_pages),
 	{ }
 };
 
