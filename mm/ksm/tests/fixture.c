@@ -7,6 +7,7 @@
  * assertion ends the thread on the spot, so none may stand where a lock is held:
  * there, expect.
  */
+#include <kunit/test-bug.h>
 #include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/page-flags.h>
@@ -31,6 +32,7 @@ static struct {
 	unsigned int	run;
 	unsigned long	scanned;
 	unsigned long	rounds;
+	long		zero_pages;
 	unsigned int	max_page_sharing;
 	unsigned int	chains_prune;
 } before;
@@ -56,6 +58,7 @@ static void expect_nothing_left(void *data)
 	struct kunit *test = data;
 
 	ksm_test_comes_to(&ksm_counts.mms, 0);
+	ksm_test_comes_to(&ksm_counts.zero_pages, before.zero_pages);
 
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_nodes();
@@ -66,6 +69,7 @@ static void expect_nothing_left(void *data)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.record_bytes), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.zero_pages), before.zero_pages);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
 	KUNIT_EXPECT_EQ(test, ksm_counts.chains, 0);
@@ -91,6 +95,7 @@ int ksm_test_init(struct kunit *test)
 	before.run = ksm_state.run;
 	before.scanned = ksm_counts.scanned;
 	before.rounds = ksm_counts.rounds;
+	before.zero_pages = atomic_long_read(&ksm_counts.zero_pages);
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 	mutex_unlock(&ksm_pass_lock);
 
@@ -146,10 +151,12 @@ void ksm_test_tend_every(unsigned int millisecs)
 
 /**
  * ksm_test_free_folio() - the action that ends a folio of ksm_test_folio()
- * @folio: the folio; kunit_release_action() frees it before the test is over
+ * @folio: the folio, to which nobody may have kept a reference; kunit_release_action()
+ *	   frees it before the test is over
  */
 void ksm_test_free_folio(void *folio)
 {
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), folio_ref_count(folio), 1);
 	folio_put(folio);
 }
 
