@@ -276,12 +276,8 @@ static void the_advisor_follows_its_target(void)
 static double cpu_share(double *cpu, double *at)
 {
 	double cpu_before = *cpu, at_before = *at;
-	char path[64], text[128];
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_find_ksmd());
-	if (ksm_read_text(path, text, sizeof(text)) <= 0)
-		ksm_skip("no %s", path);
-	*cpu = strtod(text, NULL) / 1e9;
+	*cpu = ksm_ksmd_ns() / 1e9;
 	*at = now();
 	return 100 * (*cpu - cpu_before) / (*at - at_before);
 }

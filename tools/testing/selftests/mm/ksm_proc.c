@@ -199,3 +199,14 @@ pid_t ksm_find_ksmd(void)
 		closedir(proc);
 	return found;
 }
+
+/* Time that ksmd has had a CPU for. */
+u64 ksm_ksmd_ns(void)
+{
+	char path[64], text[128];
+
+	proc_path(path, sizeof(path), ksm_find_ksmd(), "schedstat");
+	if (ksm_read_text(path, text, sizeof(text)) <= 0)
+		ksm_skip("no %s", path);
+	return strtoull(text, NULL, 10);
+}

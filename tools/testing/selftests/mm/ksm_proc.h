@@ -33,5 +33,6 @@ long ksm_vmstat(const char *name);
 long ksm_stat(pid_t pid, const char *name);			/* -1: no such line */
 long ksm_merging_pages(pid_t pid);
 pid_t ksm_find_ksmd(void);
+u64 ksm_ksmd_ns(void);						/* or skip */
 
 #endif

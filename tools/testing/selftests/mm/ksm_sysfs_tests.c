@@ -95,6 +95,29 @@ static void pages_to_scan_limits_a_batch(void)
 	ksm_verify_unique(mem, pages, 5);
 }
 
+static void with_pages_to_scan_0_ksmd_sleeps(void)
+{
+	char *mem = ksm_map_equal(4, 8);
+	long scans, scanned;
+	u64 cpu;
+
+	ksm_knob_set("pages_to_scan", 0);
+	ksm_run();
+	scans = ksm_knob_get("full_scans");
+	scanned = ksm_knob_get("pages_scanned");
+	cpu = ksm_ksmd_ns();
+	usleep(300000);
+	ksm_check_eq(ksm_knob_get("full_scans"), scans);
+	ksm_check_eq(ksm_knob_get("pages_scanned"), scanned);
+	cpu = ksm_ksmd_ns() - cpu;
+	ksm_check(cpu < 30000000, "ksmd took %llu ns of 300 ms to do nothing", cpu);
+	/* Nothing else may wake it now. */
+	ksm_knob_set("pages_to_scan", 100);
+	ksm_await(ksm_ksm_pages(mem, 4) == 4, 10,
+		  "not merged after 10 s: ksmd did not wake up");
+	ksm_verify_equal(mem, 4, 8);
+}
+
 static void offer_and_merge(struct ksm_kid *parent, void *arg)
 {
 	char *mem = ksm_map_equal(2, 6);
@@ -158,6 +181,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(run_2_keeps_ksmd_from_merging),
 	KSM_TEST(a_shorter_sleep_wakes_ksmd),
 	KSM_TEST(pages_to_scan_limits_a_batch),
+	KSM_TEST(with_pages_to_scan_0_ksmd_sleeps),
 	KSM_TEST(P41_the_first_to_register_wakes_ksmd),
 	KSM_TEST(run_can_be_flipped_while_memory_changes),
 	KSM_TEST(ksmd_is_a_nice_thread),
