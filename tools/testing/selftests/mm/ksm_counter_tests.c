@@ -113,6 +113,22 @@ static void pages_scanned_and_full_scans_grow(void)
 	ksm_verify_unique(mem, PAGES, 8);
 }
 
+/* Skipped are those that smart_scan leaves out, and here it is off. */
+static void pages_unchanged_are_those_that_nobody_wrote_to(void)
+{
+	char *mem = ksm_map_unique(PAGES, 18);
+	long unchanged, skipped;
+
+	ksm_need_knob("pages_unchanged");
+	unchanged = ksm_knob_get("pages_unchanged");
+	skipped = ksm_knob_get("pages_skipped");
+	ksm_run();
+	ksm_await(ksm_knob_get("pages_unchanged") - unchanged >= 3 * PAGES, 10,
+		  "pages_unchanged has grown by %ld", ksm_knob_get("pages_unchanged") - unchanged);
+	ksm_check_eq(ksm_knob_get("pages_skipped"), skipped);
+	ksm_verify_unique(mem, PAGES, 18);
+}
+
 /* Every page saved is a gain, and what KSM keeps about pages costs something. */
 static void general_profit_is_what_was_saved_less_metadata(void)
 {
@@ -300,6 +316,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(pages_unshared_are_calm_pages_without_a_twin),
 	KSM_TEST(pages_volatile_are_those_that_change),
 	KSM_TEST(pages_scanned_and_full_scans_grow),
+	KSM_TEST(pages_unchanged_are_those_that_nobody_wrote_to),
 	KSM_TEST(general_profit_is_what_was_saved_less_metadata),
 	KSM_TEST(P77_profits_of_processes_add_up),
 	KSM_TEST(a_process_knows_its_KSM_pages),
