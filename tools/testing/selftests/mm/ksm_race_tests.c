@@ -11,6 +11,14 @@
 
 #define HELD_MS		200
 
+/* By its old name no lock is found any more, and nobody is held up. */
+static void check_held(u64 since)
+{
+	u64 ms = ksm_now_ms() - since;
+
+	ksm_check(ms >= HELD_MS, "held up for %llu ms, not for %d", ms, HELD_MS);
+}
+
 /* Pages of its own, for as long as the parent wants. */
 static void offer_and_wait(struct ksm_kid *parent, void *arg)
 {
@@ -23,12 +31,15 @@ static void offer_and_wait(struct ksm_kid *parent, void *arg)
 static void offer_slowly(struct ksm_kid *parent, void *arg)
 {
 	char *mem = ksm_map(2);
+	u64 begin;
 
 	ksm_stay_on_cpu(0, 0);
 	ksm_fill_equal(mem, 2, 2);
 	ksm_kid_send(parent, 0);
 	ksm_kid_recv(parent);
+	begin = ksm_now_ms();
 	ksm_mergeable(mem, 2);
+	check_held(begin);
 	ksm_kid_send(parent, 0);
 	ksm_await(ksm_ksm_pages(mem, 2) == 2, 10,
 		  "not merged after 10 s: ksmd was not woken up");
@@ -90,11 +101,14 @@ static void await_flag(const bool *flag)
 static void *protect_and_release(void *arg)
 {
 	struct protector *this = arg;
+	u64 begin;
 
 	ksm_stay_on_cpu(0, 0);
 	__atomic_store_n(&this->tid, gettid(), __ATOMIC_SEQ_CST);
 	await_flag(&this->go);
+	begin = ksm_now_ms();
 	ksm_uffd_wp(this->uffd, this->pages, 2, true);
+	check_held(begin);
 	ksm_slow_end();
 	/* However late the other thread is; by now it may wait for what comes. */
 	await_flag(&this->seen);
