@@ -182,7 +182,7 @@ unsigned int ksm_policy_advise(const struct ksm_policy_round *took,
 	u64 most = min_t(u64, goal->max_pages, UINT_MAX);
 	u64 pages = min3(in_time, in_share, most);
 
-	pages = div_u64(7 * pages + 3 * took->pages + 5, 10);
+	pages = div_u64(7 * pages + 3ULL * took->pages + 5, 10);
 	return ksm_policy_within(pages, goal);
 }
 

@@ -237,9 +237,9 @@ static void bounds_hold_from_the_begin(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_policy_within(0, &goal), UINT_MAX);
 }
 
-/* No time is longer, and few batches are larger. */
+/* No time is longer, and no batch is larger. */
 #define LONGEST	(U64_MAX / 100)
-#define MANY	(UINT_MAX / 3)
+#define MANY	UINT_MAX
 
 /* Seven tenths of the way from @pages to what would have been best. */
 static u64 approach(u64 pages, u64 best)
