@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The tracepoints of the group ksm: names, fields, and that they fire.
+ * The tracepoints of the group ksm: names, fields, that they fire, and what they say then.
  */
 #include <stdio.h>
 #include <signal.h>
@@ -89,18 +89,27 @@ static void the_advisors_tracepoint_has_its_fields(void)
 		ksm_skip("this kernel has no tracepoint %s", advisor.name);
 }
 
+#define EQUAL	8
+#define UNIQUE	2
+
 static void merge_and_go(struct ksm_kid *parent, void *arg)
 {
 	/* The second mapping stays, so that there is something to leave at the end. */
-	char *mem = ksm_map_equal(8, 1), *rest = ksm_map_unique(2, 2);
+	char *mem = ksm_map_equal(EQUAL, 1), *rest = ksm_map_unique(UNIQUE, 2);
+	unsigned int i;
 
-	ksm_merge(mem, 8);
-	ksm_verify_equal(mem, 8, 1);
-	ksm_unmap(mem, 8);
+	for (i = 0; i < EQUAL; i++)
+		ksm_kid_send(parent, ksm_pfn(mem + i * psize()));
+	ksm_merge(mem, EQUAL);
+	ksm_kid_send(parent, ksm_pfn(mem));
+	ksm_verify_equal(mem, EQUAL, 1);
+	ksm_unmap(mem, EQUAL);
 	ksm_run();
 	ksm_await(!ksm_knob_get("pages_shared"), 10, "pages_shared stays %ld",
 		  ksm_knob_get("pages_shared"));
-	ksm_verify_unique(rest, 2, 2);
+	/* Until a round says at its end how little there is. */
+	ksm_wait_scans(1);
+	ksm_verify_unique(rest, UNIQUE, 2);
 }
 
 static char seen[1 << 20];
@@ -123,6 +132,152 @@ static bool all_seen(const char *trace)
 	return count == ARRAY_SIZE(events);
 }
 
+/* ------------------------------------------------------------------------- */
+/* What they say.                                                             */
+
+struct told {
+	unsigned long	before[EQUAL];	/* where the pages were */
+	unsigned long	kept;		/* the KSM page */
+	char		mm[32];		/* the one mm there is */
+	int		seq;		/* of the last round, -1 for none */
+	unsigned int	items, most_items;
+	unsigned int	merged;
+};
+
+/* Return: what a line says if it is of that event, or NULL. */
+static const char *said_by(const char *line, const char *name)
+{
+	char word[64];
+	const char *at;
+
+	snprintf(word, sizeof(word), " %s: ", name);
+	at = strstr(line, word);
+	return at ? at + strlen(word) : NULL;
+}
+
+static void hear_round(struct told *told, const char *text, bool begins)
+{
+	int seq;
+
+	ksm_check(sscanf(text, "seq %d rmap size %u", &seq, &told->items) == 2, "%s", text);
+	ksm_check(told->seq < 0 || seq == told->seq + begins, "after %d: %s", told->seq, text);
+	told->seq = seq;
+	if (told->items > told->most_items)
+		told->most_items = told->items;
+}
+
+static void hear_start(struct told *told, const char *text)
+{
+	hear_round(told, text, true);
+}
+
+static void hear_stop(struct told *told, const char *text)
+{
+	hear_round(told, text, false);
+}
+
+static void hear_mm(struct told *told, const char *text)
+{
+	const char *at = strstr(text, "mm ");
+	char mm[32];
+
+	ksm_check(at && sscanf(at, "mm %31s", mm) == 1, "%s", text);
+	if (!*told->mm)
+		strcpy(told->mm, mm);
+	ksm_check(!strcmp(mm, told->mm), "there is no mm but %s: %s", told->mm, text);
+}
+
+/* @joins: the page is one that goes, and not the one that is kept. */
+static void hear_merge(struct told *told, const char *text, bool joins)
+{
+	unsigned int i, found = 0;
+	unsigned long pfn;
+	int err;
+
+	ksm_check(sscanf(text, "ksm pfn %lu rmap_item %*s mm %*s error %d", &pfn, &err) == 2,
+		  "%s", text);
+	hear_mm(told, text);
+	for (i = 0; i < EQUAL; i++)
+		found += told->before[i] == pfn;
+	ksm_check(found, "no page of ours: %s", text);
+	if (err)
+		return;
+	ksm_check(joins == (pfn != told->kept), "%lu is kept: %s", told->kept, text);
+	told->merged++;
+}
+
+static void hear_pair(struct told *told, const char *text)
+{
+	hear_merge(told, text, false);
+}
+
+static void hear_join(struct told *told, const char *text)
+{
+	hear_merge(told, text, true);
+}
+
+static unsigned long pfn_of(const char *text)
+{
+	unsigned long pfn;
+
+	ksm_check(sscanf(text, "pfn %lu", &pfn) == 1, "%s", text);
+	return pfn;
+}
+
+static void hear_end(struct told *told, const char *text)
+{
+	ksm_check(pfn_of(text) == told->kept, "%lu was the KSM page: %s", told->kept, text);
+}
+
+/* Of a candidate, or after the page, there is no pfn. */
+static void hear_item(struct told *told, const char *text)
+{
+	if (pfn_of(text))
+		hear_end(told, text);
+	hear_mm(told, text);
+}
+
+static const struct {
+	const char	*name;
+	void		(*hear)(struct told *told, const char *text);
+} listeners[] = {
+	{ "ksm_start_scan", hear_start },
+	{ "ksm_stop_scan", hear_stop },
+	{ "ksm_enter", hear_mm },
+	{ "ksm_exit", hear_mm },
+	{ "ksm_merge_one_page", hear_pair },
+	{ "ksm_merge_with_ksm_page", hear_join },
+	{ "ksm_remove_ksm_page", hear_end },
+	{ "ksm_remove_rmap_item", hear_item },
+};
+
+static void hear(struct told *told, const char *line)
+{
+	const char *text;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(listeners); i++) {
+		text = said_by(line, listeners[i].name);
+		if (text)
+			listeners[i].hear(told, text);
+	}
+}
+
+/* Takes what was seen apart. */
+static void check_what_was_said(struct told *told)
+{
+	char *line, *rest;
+
+	for (line = strtok_r(seen, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		if (*line != '#')
+			hear(told, line);
+	/* The first two merge at once. */
+	ksm_check(told->merged == EQUAL - 1, "told of %u merges of %d", told->merged, EQUAL - 1);
+	ksm_check(told->most_items >= EQUAL && told->most_items <= EQUAL + UNIQUE,
+		  "%u items of %d pages", told->most_items, EQUAL + UNIQUE);
+	ksm_check(told->items <= UNIQUE, "%u items of %d pages at the end", told->items, UNIQUE);
+}
+
 static void write_to_instance(const char *dir, const char *file, const char *text)
 {
 	char path[256];
@@ -137,6 +292,7 @@ static void record(struct ksm_kid *parent, void *arg)
 {
 	const char *dir = arg;
 	char path[256];
+	struct told told = { .seq = -1 };
 	struct ksm_kid kid;
 	unsigned int i;
 	u64 end;
@@ -145,6 +301,9 @@ static void record(struct ksm_kid *parent, void *arg)
 	ksm_knob_set("sleep_millisecs", 10);
 	write_to_instance(dir, "events/ksm/enable", "1");
 	ksm_kid_start(&kid, merge_and_go, NULL);
+	for (i = 0; i < EQUAL; i++)
+		told.before[i] = ksm_kid_recv(&kid);
+	told.kept = ksm_kid_recv(&kid);
 	ksm_kid_end(&kid);
 	snprintf(path, sizeof(path), "%s/trace", dir);
 	end = ksm_now_ms() + 10000 * KSM_PATIENCE;
@@ -152,6 +311,7 @@ static void record(struct ksm_kid *parent, void *arg)
 		ksm_nap();
 	for (i = 0; i < ARRAY_SIZE(events); i++)
 		ksm_check(was_seen(events[i].name), "%s did not fire", events[i].name);
+	check_what_was_said(&told);
 }
 
 static void tracepoints_fire(void)
