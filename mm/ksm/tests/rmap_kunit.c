@@ -329,6 +329,7 @@ static void P52_of_many_anchors_those_stay_that_lead_somewhere(struct kunit *tes
 	for (; i < CROWD; i++)
 		ksm_test_give_up(test, at.mm, addr + i * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), CROWD - CROWD / 6);
+	KUNIT_EXPECT_EQ(test, ksm_node_of(folio)->nr_anchors, CROWD - CROWD / 6);
 	ksm_test_expect_found(test, folio, 4 + CROWD - CROWD / 6);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr + (CROWD - 1) * PAGE_SIZE, 1));
 }
