@@ -42,18 +42,21 @@ static void what_a_PTE_knew_the_folio_knows(struct kunit *test)
 	}
 }
 
-/* A TLB entry that is still dirty would let a write pass the PTE by. */
+/* A TLB entry that is still dirty would let a write pass the PTE by: that of any of them. */
 static void who_writes_on_makes_the_PTE_dirty_again(struct kunit *test)
 {
-	unsigned long addr = at.page[3];
-	int i, err = 0;
+	unsigned int i, nr;
+	int err = 0;
 
 	kthread_use_mm(at.mm);
 	for (i = 0; i < 3; i++) {
-		err |= put_user(i, (u64 __user *)addr);
+		for (nr = 3; nr < 6; nr++)
+			err |= put_user(i, (u64 __user *)at.page[nr]);
 		ksm_test_scan_round();
-		err |= put_user(i, (u64 __user *)addr + 1);
-		KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, addr)));
+		for (nr = 3; nr < 6; nr++) {
+			err |= put_user(i, (u64 __user *)at.page[nr] + 1);
+			KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[nr])));
+		}
 	}
 	kthread_unuse_mm(at.mm);
 	KUNIT_EXPECT_EQ(test, err, 0);
