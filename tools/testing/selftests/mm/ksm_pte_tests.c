@@ -236,24 +236,31 @@ static void P68_two_equal_pages_of_one_huge_page_merge(void)
 	ksm_verify_unique(mem, 5, 10);
 }
 
-/* khugepaged's way back: KSM pages may be copied into a huge page. */
+/*
+ * khugepaged's way back: KSM pages are copied into a huge page. They must be different ones,
+ * as each is locked, and one page must not be KSM's, as one has to be writable.
+ */
 static void collapsing_KSM_pages_keeps_content(void)
 {
 	size_t size = read_pmd_pagesize(), pages = size / psize();
-	char *mem = ksm_map_huge(size), *twin = ksm_map_equal(4, 12);
+	char *mem = ksm_map_huge(size), *twin = ksm_map_unique(pages, 12);
+	char *last = mem + (pages - 1) * psize();
+	struct ksm_area area;
 
-	ksm_fill_equal(mem, pages, 12);
+	ksm_fill_unique(mem, pages, 12);
 	ksm_mergeable(mem, pages);
 	ksm_merge(mem, pages);
-	if (madvise(mem, size, MADV_COLLAPSE))
-		ksm_check(errno == EINVAL || errno == EAGAIN || errno == EBUSY,
-			  "MADV_COLLAPSE: %m");
-	ksm_verify_equal(mem, pages, 12);
-	ksm_fill_page(mem, 13);
-	ksm_merge(twin, 4);
-	ksm_verify_equal(twin, 4, 12);
-	ksm_verify_equal(mem, 1, 13);
-	ksm_verify_equal(mem + psize(), pages - 1, 12);
+	ksm_fill_page(last, 13);
+	ksm_check_eq(ksm_ksm_pages(mem, pages), pages - 1);
+	ksm_check_sys(madvise(mem, size, MADV_COLLAPSE));
+	ksm_area(0, mem, pages, &area);
+	ksm_check_eq(area.huge, pages);
+	ksm_check_eq(area.ksm, 0);
+	ksm_verify_unique(mem, pages - 1, 12);
+	ksm_verify_equal(last, 1, 13);
+	ksm_fill_unique(mem, pages, 14);
+	ksm_verify_unique(twin, pages, 12);
+	ksm_verify_unique(mem, pages, 14);
 }
 
 static void untouched_huge_mappings_stay_empty(void)
