@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include <linux/membarrier.h>
+
 #include "ksm_util.h"
 
 #define PAGES	16
@@ -122,13 +124,14 @@ static char *merge_and_become_a_child(struct ksm_kid *parent, u64 seed)
 	return mem;
 }
 
-/* Until what was known of the dead process has gone, where the kernel does that. */
+/* Until what was known of the dead process has gone; else that is what is followed. */
 static void wait_for_burial(long sharing)
 {
-	u64 end = ksm_now_ms() + 3000;
-
-	while (ksm_knob_get("pages_sharing") >= sharing && ksm_now_ms() < end)
-		ksm_nap();
+	if (!ksm_has_knob("reread_rounds"))
+		ksm_skip("this kernel buries nobody while ksmd rests");
+	ksm_await(ksm_knob_get("pages_sharing") < sharing, 10,
+		  "the dead process still has %ld of %ld pages", ksm_knob_get("pages_sharing"),
+		  sharing);
 }
 
 /* The one process of which KSM knew is gone when this returns, and the child has the page. */
@@ -203,6 +206,16 @@ static void P66_a_child_that_outlives_who_merged_is_told(void)
 	ksm_repair(pfn);
 }
 
+/* The second grace period begins when the first is over, and so what waited for that. */
+static void wait_for_RCU(void)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
+			ksm_skip("this kernel has no membarrier: %m");
+}
+
 /*
  * P64: the first to swap a page in has his anon_vma noted in it, and dies while the page
  * stays in the swap cache for the other: that anon_vma must not be followed any more.
@@ -210,7 +223,7 @@ static void P66_a_child_that_outlives_who_merged_is_told(void)
 static void P64_the_first_to_swap_in_dies(void)
 {
 	struct ksm_sharer sharers[2];
-	long copies;
+	long sharing, copies;
 
 	ksm_need_swap();
 	ksm_cgroup_enter("dangling");
@@ -218,9 +231,11 @@ static void P64_the_first_to_swap_in_dies(void)
 	ksm_sharers_merge(sharers, 2);
 	ksm_sharers_do(sharers, 2, KSM_SWAP_OUT, 0);
 	ksm_sharer_do(&sharers[0], KSM_VERIFY, 4);
+	sharing = ksm_knob_get("pages_sharing");
 	ksm_sharers_end(&sharers[0], 1);
-	/* The anon_vma is freed after a grace period, of which nothing tells. */
-	usleep(500000);
+	/* Then nothing holds the anon_vma any more but what waits for RCU. */
+	wait_for_burial(sharing);
+	wait_for_RCU();
 	copies = ksm_vmstat("ksm_swpin_copy");
 	ksm_sharer_do(&sharers[1], KSM_VERIFY, 4);
 	ksm_check(ksm_vmstat("ksm_swpin_copy") > copies, "nothing was copied at swap-in");
