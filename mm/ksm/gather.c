@@ -64,7 +64,7 @@ static int move(struct ksm_offer *offer, struct ksm_node *node, struct folio *ke
 		folio_unlock(folio);
 	}
 	ksm_merge_end(&range);
-	trace_ksm_merge_with_ksm_page(&keep->page, page_to_pfn(offer->page), fresh,
+	trace_ksm_merge_with_ksm_page(&keep->page, folio_pfn(keep), fresh,
 				      ksm_mm_of(offer->owner), err);
 	if (err)
 		ksm_item_free(fresh);

@@ -61,7 +61,7 @@ static int join(struct ksm_offer *offer, struct ksm_node *node, struct folio *ke
 		folio_unlock(folio);
 	}
 	ksm_merge_end(&range);
-	trace_ksm_merge_with_ksm_page(&keep->page, page_to_pfn(offer->page), offer->item,
+	trace_ksm_merge_with_ksm_page(&keep->page, folio_pfn(keep), offer->item,
 				      ksm_mm_of(offer->owner), err);
 	return err;
 }

@@ -183,12 +183,12 @@ static void hear_mm(struct told *told, const char *text)
 
 	ksm_check(at && sscanf(at, "mm %31s", mm) == 1, "%s", text);
 	if (!*told->mm)
-		strcpy(told->mm, mm);
+		snprintf(told->mm, sizeof(told->mm), "%s", mm);
 	ksm_check(!strcmp(mm, told->mm), "there is no mm but %s: %s", told->mm, text);
 }
 
-/* @joins: the page is one that goes, and not the one that is kept. */
-static void hear_merge(struct told *told, const char *text, bool joins)
+/* Whatever joins it, the page that is told of is the KSM page. */
+static void hear_merge(struct told *told, const char *text)
 {
 	unsigned int i, found = 0;
 	unsigned long pfn;
@@ -202,18 +202,8 @@ static void hear_merge(struct told *told, const char *text, bool joins)
 	ksm_check(found, "no page of ours: %s", text);
 	if (err)
 		return;
-	ksm_check(joins == (pfn != told->kept), "%lu is kept: %s", told->kept, text);
+	ksm_check(pfn == told->kept, "%lu is kept: %s", told->kept, text);
 	told->merged++;
-}
-
-static void hear_pair(struct told *told, const char *text)
-{
-	hear_merge(told, text, false);
-}
-
-static void hear_join(struct told *told, const char *text)
-{
-	hear_merge(told, text, true);
 }
 
 static unsigned long pfn_of(const char *text)
@@ -245,8 +235,8 @@ static const struct {
 	{ "ksm_stop_scan", hear_stop },
 	{ "ksm_enter", hear_mm },
 	{ "ksm_exit", hear_mm },
-	{ "ksm_merge_one_page", hear_pair },
-	{ "ksm_merge_with_ksm_page", hear_join },
+	{ "ksm_merge_one_page", hear_merge },
+	{ "ksm_merge_with_ksm_page", hear_merge },
 	{ "ksm_remove_ksm_page", hear_end },
 	{ "ksm_remove_rmap_item", hear_item },
 };
