@@ -109,7 +109,7 @@ static void extend(struct ksm_filter *filter, unsigned long room)
 }
 
 /* Is it too small, or in more pieces than it would be made of? */
-static bool in_pieces(const struct ksm_filter *filter)
+static bool is_makeshift(const struct ksm_filter *filter)
 {
 	return filter->poor || filter->nr_layers != DIV_ROUND_UP(filter->room, ROOM_MAX);
 }
@@ -127,7 +127,7 @@ void ksm_filter_renew(struct ksm_filter *filter, unsigned long room)
 	unsigned int i;
 
 	/* Much too large is as wrong as too small, or in pieces. */
-	if (filter->room < room || filter->room / 2 > room || in_pieces(filter)) {
+	if (filter->room < room || filter->room / 2 > room || is_makeshift(filter)) {
 		extend(&new, room);
 		if (new.nr_layers) {
 			ksm_filter_empty(filter);
@@ -164,7 +164,7 @@ void ksm_filter_grow(struct ksm_filter *filter, unsigned long room)
  */
 bool ksm_filter_is_worn(const struct ksm_filter *filter)
 {
-	return !filter->room || filter->blind || in_pieces(filter);
+	return !filter->room || filter->blind || is_makeshift(filter);
 }
 
 /**

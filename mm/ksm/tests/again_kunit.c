@@ -5,7 +5,6 @@
 #include <linux/mman.h>
 
 #include "../mms.h"
-#include "../scan.h"
 #include "../state.h"
 #include "../walk.h"
 #include "fixture.h"
@@ -23,32 +22,6 @@ static int init(struct kunit *test)
 	return ksm_test_init_known(test, &at);
 }
 
-/* Scan as ksmd does, once; how many pages were read. */
-static unsigned long batch(unsigned int pages)
-{
-	unsigned long scanned;
-
-	mutex_lock(&ksm_pass_lock);
-	scanned = ksm_counts.scanned;
-	ksm_scan_batch(pages);
-	scanned = ksm_counts.scanned - scanned;
-	mutex_unlock(&ksm_pass_lock);
-	return scanned;
-}
-
-static void restart(void)
-{
-	mutex_lock(&ksm_pass_lock);
-	ksm_scan_restart();
-	mutex_unlock(&ksm_pass_lock);
-}
-
-static void scan_rounds(unsigned int rounds)
-{
-	while (rounds--)
-		ksm_test_scan_round();
-}
-
 /* ------------------------------------------------------------------------ */
 /* What is offered while a round is under way.                              */
 
@@ -62,7 +35,7 @@ static void leave_behind(struct kunit *test)
 	for (i = 0; i < BEHIND; i++)
 		ksm_test_write(test, behind, addr + i * PAGE_SIZE, ++content);
 	for (i = 0; i < 100 && !behind->ksm_rmap_items; i++)
-		batch(1);
+		ksm_test_scan_batch(1);
 	KUNIT_ASSERT_GT(test, behind->ksm_rmap_items, 0);
 	KUNIT_ASSERT_EQ(test, ksm_counts.rounds, rounds);
 }
@@ -143,7 +116,7 @@ static unsigned long map_two_runs(struct kunit *test)
 	addr = ALIGN(addr, KSM_RUN_PAGES * PAGE_SIZE) + KSM_RUN_PAGES * PAGE_SIZE;
 	for (i = -BEFORE; i < 16; i++)
 		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, ++content);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), 0);
 	KUNIT_ASSERT_EQ(test, at.mm->ksm_rmap_items, TOTAL);
 	return addr;
@@ -159,7 +132,7 @@ static unsigned long begin_and_cut(struct kunit *test, unsigned long second)
 
 	ksm_test_rewrite(test, at.mm, second - 100 * PAGE_SIZE, &content);
 	ksm_test_rewrite(test, at.mm, second - 80 * PAGE_SIZE, &content);
-	read = batch(2);
+	read = ksm_test_scan_batch(2);
 	KUNIT_ASSERT_EQ(test, read, 1);
 	KUNIT_ASSERT_EQ(test, ksm_mms_find(at.mm)->next, second - 80 * PAGE_SIZE);
 	return read;
@@ -174,7 +147,7 @@ static void each_page_is_read_or_counted_once(struct kunit *test)
 	WRITE_ONCE(ksm_state.smart_scan, true);
 	read = begin_and_cut(test, second);
 	for (i = 0; i < 100 && ksm_counts.rounds == rounds; i++)
-		read += batch(2);
+		read += ksm_test_scan_batch(2);
 	KUNIT_EXPECT_EQ(test, read, 2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.unchanged - unchanged + read, TOTAL);
 	KUNIT_EXPECT_EQ(test, ksm_counts.skipped - skipped + read, TOTAL);
@@ -186,10 +159,10 @@ static void a_round_that_begins_anew_begins_at_the_begin(struct kunit *test)
 	unsigned long read;
 
 	WRITE_ONCE(ksm_state.reread_rounds, 0);
-	read = batch(3);
+	read = ksm_test_scan_batch(3);
 	KUNIT_ASSERT_GT(test, read, 0);
 	KUNIT_ASSERT_LT(test, read, KSM_TEST_KNOWN);
-	restart();
+	ksm_test_restart();
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
 }
 
@@ -200,12 +173,12 @@ static void a_round_that_begins_anew_notes_all_pages(struct kunit *test)
 	unsigned int i;
 
 	begin_and_cut(test, second);
-	restart();
+	ksm_test_restart();
 	ksm_test_scan_round();
 	/* Twins of three that the cut run noted come, and merge. */
 	for (i = 0; i < 3; i++)
 		ksm_test_write(test, at.mm, addr + i * PAGE_SIZE, last - i);
-	scan_rounds(3);
+	ksm_test_scan_rounds(3);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 3);
 }
 

@@ -112,12 +112,6 @@ static void of_a_page_only_a_part_is_asked_for(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Who is restless.                                                         */
 
-static void scan_rounds(unsigned int rounds)
-{
-	while (rounds--)
-		ksm_test_scan_round();
-}
-
 static struct ksm_record record_of(unsigned int page)
 {
 	void *entry = ksm_record_load(ksm_mms_find(at.mm), at.page[page] >> PAGE_SHIFT);
@@ -136,7 +130,7 @@ static void agitate_both(struct kunit *test, unsigned int a, unsigned int b)
 		ksm_test_write(test, at.mm, at.page[a], ++content);
 		if (b != a)
 			ksm_test_write(test, at.mm, at.page[b], ++content);
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 	}
 	KUNIT_FAIL_AND_ABORT(test, "pages that always change are not restless");
 }
@@ -171,9 +165,9 @@ static void who_changes_now_and_then_is_not(struct kunit *test)
 
 	for (i = 0; i < TRIES; i++) {
 		ksm_test_write(test, at.mm, at.page[1], ++content);
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 		KUNIT_ASSERT_FALSE(test, record_of(1).restless);
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 		KUNIT_ASSERT_FALSE(test, record_of(1).restless);
 	}
 }
@@ -185,7 +179,7 @@ static void who_holds_is_known_as_a_whole(struct kunit *test)
 	agitate(test, 1);
 	/* Of what it held when it was found to be restless, the sieve was told. */
 	ksm_test_write(test, at.mm, at.page[1], ++content);
-	scan_rounds(3);
+	ksm_test_scan_rounds(3);
 	hash = ksm_page_hash(&ksm_test_folio_at(at.mm, at.page[1])->page);
 	KUNIT_EXPECT_FALSE(test, record_of(1).restless);
 	KUNIT_EXPECT_TRUE(test, record_of(1).calm);
@@ -202,7 +196,7 @@ static void with_smart_scan_nobody_is(struct kunit *test)
 	for (i = 0; i < TRIES; i++) {
 		ksm_test_write(test, at.mm, at.page[1], ++content);
 		ksm_test_write(test, at.mm, at.page[2], ++content);
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 		KUNIT_ASSERT_FALSE(test, record_of(1).restless);
 		KUNIT_ASSERT_FALSE(test, record_of(2).restless);
 	}
@@ -222,13 +216,13 @@ static void who_is_restless_is_volatile(struct kunit *test)
 {
 	long fickle, unshared;
 
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	fickle = atomic_long_read(&ksm_counts.fickle);
 	unshared = ksm_state_unshared();
 	agitate(test, 1);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), fickle + 1);
 	KUNIT_EXPECT_EQ(test, ksm_state_unshared(), unshared - 1);
-	scan_rounds(3);
+	ksm_test_scan_rounds(3);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), fickle);
 	KUNIT_EXPECT_EQ(test, ksm_state_unshared(), unshared);
 }
@@ -255,10 +249,10 @@ static void who_comes_to_rest_merges(struct kunit *test)
 	for (i = 0; i < 20; i++) {
 		want = ++content;
 		ksm_test_write(test, at.mm, at.page[6], want);
-		scan_rounds(2 + i);
+		ksm_test_scan_rounds(2 + i);
 		agitate(test, 1);
 		ksm_test_write(test, at.mm, at.page[1], want);
-		scan_rounds(4);
+		ksm_test_scan_rounds(4);
 		expect_merged(test, want);
 	}
 }
@@ -268,11 +262,11 @@ static void twins_that_come_to_rest_merge(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 20; i++) {
-		scan_rounds(i);
+		ksm_test_scan_rounds(i);
 		agitate_both(test, 1, 6);
 		ksm_test_write(test, at.mm, at.page[1], ++content);
 		ksm_test_write(test, at.mm, at.page[6], content);
-		scan_rounds(4);
+		ksm_test_scan_rounds(4);
 		expect_merged(test, content);
 	}
 }
@@ -283,11 +277,11 @@ static void who_comes_to_rest_joins_a_KSM_page(struct kunit *test)
 
 	ksm_test_write(test, at.mm, at.page[4], want);
 	ksm_test_write(test, at.mm, at.page[6], want);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_ASSERT_EQ(test, ksm_counts.sharing, 1);
 	agitate(test, 1);
 	ksm_test_write(test, at.mm, at.page[1], want);
-	scan_rounds(3);
+	ksm_test_scan_rounds(3);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 2);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], want));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[4], want));
@@ -302,7 +296,7 @@ static void who_comes_to_rest_within_a_round_is_told_of(struct kunit *test)
 	ksm_test_map(test, behind, 1);
 	agitate(test, 1);
 	ksm_test_write(test, at.mm, at.page[1], ++content);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	mutex_lock(&ksm_pass_lock);
 	ksm_sieve_drop();
 	mutex_unlock(&ksm_pass_lock);
@@ -314,10 +308,10 @@ static void who_comes_to_rest_within_a_round_is_told_of(struct kunit *test)
 	mmap_write_lock(at.mm);
 	ksm_mms_offer(at.mm);
 	mmap_write_unlock(at.mm);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_ASSERT_FALSE(test, record_of(1).restless);
 	ksm_test_write(test, at.mm, at.page[6], content);
-	scan_rounds(3);
+	ksm_test_scan_rounds(3);
 	expect_merged(test, content);
 }
 

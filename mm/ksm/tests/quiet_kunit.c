@@ -47,12 +47,6 @@ static int init(struct kunit *test)
 	return 0;
 }
 
-static void scan_rounds(unsigned int rounds)
-{
-	while (rounds--)
-		ksm_test_scan_round();
-}
-
 static unsigned int count_quiet(unsigned int rounds)
 {
 	unsigned int quiet = 0;
@@ -104,7 +98,7 @@ static void who_cannot_merge_leaves_others_at_rest(struct kunit *test)
 	}
 	KUNIT_EXPECT_LT(test, news, ROUNDS);
 	folio_put(folio);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
@@ -116,11 +110,11 @@ static void who_gets_a_twin_merges_at_any_time(struct kunit *test)
 	for (i = 0; i < ROUNDS; i++, content += 2) {
 		ksm_test_write(test, at.mm, at.page[1], content);
 		ksm_test_write(test, at.mm, at.page[6], content + 1);
-		scan_rounds(2 + i);
+		ksm_test_scan_rounds(2 + i);
 		KUNIT_ASSERT_EQ(test, ksm_counts.sharing, 0);
 		ksm_test_write(test, at.mm, at.page[6], content);
 		/* To be read, and to have held. */
-		scan_rounds(2);
+		ksm_test_scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], content));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], content));
@@ -132,10 +126,10 @@ static void twins_that_come_together_merge_at_any_time(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ROUNDS; i++) {
-		scan_rounds(i);
+		ksm_test_scan_rounds(i);
 		ksm_test_write(test, at.mm, at.page[1], 1000 + i);
 		ksm_test_write(test, at.mm, at.page[6], 1000 + i);
-		scan_rounds(2);
+		ksm_test_scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], 1000 + i));
 		KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], 1000 + i));
@@ -150,11 +144,11 @@ static void who_has_a_hash_that_others_had_merges(struct kunit *test)
 	for (i = 0; i < 3; i++) {
 		ksm_test_write(test, at.mm, at.page[1], 1000);
 		ksm_test_write(test, at.mm, at.page[6], 1000);
-		scan_rounds(2);
+		ksm_test_scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 		ksm_test_write(test, at.mm, at.page[1], 2000 + i);
 		ksm_test_write(test, at.mm, at.page[6], 3000 + i);
-		scan_rounds(2);
+		ksm_test_scan_rounds(2);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
 	}
 }
@@ -162,10 +156,10 @@ static void who_has_a_hash_that_others_had_merges(struct kunit *test)
 static void pages_of_zeros_merge_when_that_is_asked_for(struct kunit *test)
 {
 	ksm_test_write(test, at.mm, at.page[3], 0);
-	scan_rounds(5);
+	ksm_test_scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 0);
 	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_use_zero_pages(true), 0);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 1);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[3], 0));
 }
@@ -174,15 +168,15 @@ static void who_waits_for_the_limit_merges_when_there_is_room(struct kunit *test
 {
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
 	WRITE_ONCE(ksm_state.max_kernel_pages, 1);
 	ksm_test_write(test, at.mm, at.page[2], 8);
 	ksm_test_write(test, at.mm, at.page[5], 8);
-	scan_rounds(5);
+	ksm_test_scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
 	WRITE_ONCE(ksm_state.max_kernel_pages, 0);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 2);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[5], 8));
 }
@@ -195,10 +189,10 @@ static void who_is_let_go_of_merges_at_once(struct kunit *test)
 	ksm_test_write(test, at.mm, at.page[6], 7);
 	folio = ksm_test_folio_at(at.mm, at.page[6]);
 	folio_get(folio);
-	scan_rounds(5);
+	ksm_test_scan_rounds(5);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
 	folio_put(folio);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
@@ -207,14 +201,14 @@ static void who_waits_for_room_joins_when_there_is_some(struct kunit *test)
 	ksm_test_limit(test, 2);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[4], 7);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 	ksm_test_write(test, at.mm, at.page[6], 7);
-	scan_rounds(6);
+	ksm_test_scan_rounds(6);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_at(at.page[3])));
 	ksm_test_write(test, at.mm, at.page[1], 1000);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 	KUNIT_EXPECT_TRUE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.page[6])));
 }
@@ -223,15 +217,15 @@ static void a_candidate_in_vain_is_a_value_again(struct kunit *test)
 {
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	ksm_test_write(test, at.mm, at.page[6], 8);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 1);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
 	/* It is not forgotten for that. */
 	ksm_test_write(test, at.mm, at.page[6], 7);
-	scan_rounds(2);
+	ksm_test_scan_rounds(2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
@@ -275,7 +269,7 @@ static void a_candidate_that_changes_leaves_the_tree(struct kunit *test)
 	ksm_test_map(test, behind, 1);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	ksm_test_write(test, at.mm, at.page[6], 8);
 	hash = hash_at(at.page[1]);
 	rounds = ksm_counts.rounds;
@@ -291,7 +285,7 @@ static void a_candidate_that_changes_leaves_the_tree(struct kunit *test)
 
 	ksm_test_write(test, at.mm, at.page[1], 9);
 	ksm_test_map(test, at.mm, 1);
-	scan_rounds(1);
+	ksm_test_scan_rounds(1);
 	KUNIT_ASSERT_NULL(test, ksm_test_item_at(at.mm, at.page[1]));
 	/* The tree is what it was, until the next round begins. */
 	ksm_test_write(test, at.mm, at.page[6], 7);
@@ -305,7 +299,7 @@ static void a_candidate_that_changes_leaves_the_tree(struct kunit *test)
 /* Merging across NUMA nodes, of those that had their twins elsewhere. */
 static void a_change_of_mind_is_news_of_all(struct kunit *test)
 {
-	scan_rounds(4);
+	ksm_test_scan_rounds(4);
 	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_at(at.page[3])));
 	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_merge_across_nodes(!ksm_state.merge_across_nodes), 0);
 	KUNIT_EXPECT_TRUE(test, ksm_test_has_news(hash_at(at.page[3])));
@@ -326,26 +320,26 @@ static void who_comes_to_rest_late_is_known(struct kunit *test)
 	WRITE_ONCE(ksm_state.reread_rounds, 0);
 	for (round = 0; round < 120; round++) {
 		ksm_test_write(test, at.mm, at.page[1], content++);
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 	}
 	for (i = 0; i < ROUNDS; i++) {
 		/* Another distance between its turn and the begin of the sieve's time. */
 		mutex_lock(&ksm_pass_lock);
 		ksm_sieve_drop();
 		mutex_unlock(&ksm_pass_lock);
-		scan_rounds(i);
+		ksm_test_scan_rounds(i);
 		ksm_test_write(test, at.mm, at.page[1], content);
-		scan_rounds(65);
+		ksm_test_scan_rounds(65);
 		ksm_test_write(test, at.mm, fresh + i * PAGE_SIZE, content);
-		scan_rounds(3);
+		ksm_test_scan_rounds(3);
 		KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 		ksm_test_write(test, at.mm, at.page[1], ++content);
 		ksm_test_write(test, at.mm, fresh + i * PAGE_SIZE, ++content);
-		scan_rounds(2);
+		ksm_test_scan_rounds(2);
 		/* It is old again. */
 		for (round = 0; round < 120; round++) {
 			ksm_test_write(test, at.mm, at.page[1], ++content);
-			scan_rounds(1);
+			ksm_test_scan_rounds(1);
 		}
 		content++;
 	}
@@ -361,21 +355,21 @@ static void who_comes_to_rest_late_merges_at_once(struct kunit *test)
 	WRITE_ONCE(ksm_state.smart_scan, true);
 	for (round = 0; round < 120; round++) {
 		ksm_test_write(test, at.mm, at.page[1], content++);
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 	}
 	ksm_test_write(test, at.mm, at.page[6], content);
-	scan_rounds(40);
+	ksm_test_scan_rounds(40);
 	/* Not in the round in which all are told of, for that is no rule. */
 	while (!ksm_test_is_quiet())
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 	ksm_test_write(test, at.mm, at.page[1], content);
 	for (round = 0; round < 40; round++) {
-		scan_rounds(1);
+		ksm_test_scan_rounds(1);
 		if (ksm_record_has(ksm_record_load(ksm_mms_find(at.mm), index),
 				   hash_at(at.page[6])))
 			break;
 	}
-	scan_rounds(3);
+	ksm_test_scan_rounds(3);
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[1], content));
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], content));
@@ -384,7 +378,7 @@ static void who_comes_to_rest_late_merges_at_once(struct kunit *test)
 /* Whoever was not told of in a round that was given up is told of in the next. */
 static void a_round_that_begins_anew_tells_of_all(struct kunit *test)
 {
-	scan_rounds(4);
+	ksm_test_scan_rounds(4);
 	mutex_lock(&ksm_pass_lock);
 	ksm_scan_batch(1);
 	ksm_scan_restart();

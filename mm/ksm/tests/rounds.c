@@ -14,7 +14,8 @@ static struct {
 	bool		smart_scan;
 } before;
 
-static void restart(void)
+/* ksm_test_restart() - let the next batch begin a round, and the sieve know nothing */
+void ksm_test_restart(void)
 {
 	mutex_lock(&ksm_pass_lock);
 	ksm_scan_restart();
@@ -25,7 +26,25 @@ static void restore(void *unused)
 {
 	WRITE_ONCE(ksm_state.reread_rounds, before.reread_rounds);
 	WRITE_ONCE(ksm_state.smart_scan, before.smart_scan);
-	restart();
+	ksm_test_restart();
+}
+
+/**
+ * ksm_test_scan_batch() - scan as ksmd does, once
+ * @pages: how many pages to read
+ *
+ * Return: How many were read.
+ */
+unsigned long ksm_test_scan_batch(unsigned int pages)
+{
+	unsigned long scanned;
+
+	mutex_lock(&ksm_pass_lock);
+	scanned = ksm_counts.scanned;
+	ksm_scan_batch(pages);
+	scanned = ksm_counts.scanned - scanned;
+	mutex_unlock(&ksm_pass_lock);
+	return scanned;
 }
 
 /**
@@ -37,17 +56,19 @@ static void restore(void *unused)
  */
 unsigned long ksm_test_scan_round(void)
 {
-	unsigned long rounds = ksm_counts.rounds, scanned, read = 0;
+	unsigned long rounds = ksm_counts.rounds, read = 0;
 	int tries = 1000;
 
-	while (ksm_counts.rounds == rounds && tries--) {
-		mutex_lock(&ksm_pass_lock);
-		scanned = ksm_counts.scanned;
-		ksm_scan_batch(1000000);
-		read += ksm_counts.scanned - scanned;
-		mutex_unlock(&ksm_pass_lock);
-	}
+	while (ksm_counts.rounds == rounds && tries--)
+		read += ksm_test_scan_batch(1000000);
 	return read;
+}
+
+/* ksm_test_scan_rounds() - so many rounds */
+void ksm_test_scan_rounds(unsigned int rounds)
+{
+	while (rounds--)
+		ksm_test_scan_round();
 }
 
 /* ksm_test_hush() - no news of any hash, as after rounds in which nobody came */
@@ -106,7 +127,7 @@ int ksm_test_init_known(struct kunit *test, struct ksm_test_known *at)
 	before.reread_rounds = ksm_state.reread_rounds;
 	before.smart_scan = ksm_state.smart_scan;
 	ksm_test_at_end(test, restore, NULL);
-	restart();
+	ksm_test_restart();
 	WRITE_ONCE(ksm_state.reread_rounds, KSM_TEST_SELDOM);
 	WRITE_ONCE(ksm_state.smart_scan, false);
 

@@ -40,19 +40,6 @@ static int init(struct kunit *test)
 	return 0;
 }
 
-/* Scan as ksmd does, once; how many pages were read. */
-static unsigned long batch(unsigned int pages)
-{
-	unsigned long scanned;
-
-	mutex_lock(&ksm_pass_lock);
-	scanned = ksm_counts.scanned;
-	ksm_scan_batch(pages);
-	scanned = ksm_counts.scanned - scanned;
-	mutex_unlock(&ksm_pass_lock);
-	return scanned;
-}
-
 /* Map pages of which each is different from all others. */
 static unsigned long unique_pages(struct kunit *test, struct mm_struct *mm,
 				  unsigned int pages)
@@ -101,8 +88,8 @@ static void a_batch_reads_no_more_than_its_pages(struct kunit *test)
 
 	unique_pages(test, mm, PAGES);
 	KUNIT_EXPECT_TRUE(test, ksm_scan_at_start());
-	KUNIT_EXPECT_EQ(test, batch(0), 0);
-	KUNIT_EXPECT_LE(test, batch(3), 3);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_batch(0), 0);
+	KUNIT_EXPECT_LE(test, ksm_test_scan_batch(3), 3);
 	KUNIT_EXPECT_FALSE(test, ksm_scan_at_start());
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, 0);
 }
@@ -116,7 +103,7 @@ static void a_batch_goes_on_where_the_last_one_ended(struct kunit *test)
 	unique_pages(test, mm, PAGES);
 	unique_pages(test, other, PAGES);
 	while (!ksm_counts.rounds && batches++ < 100) {
-		read = batch(3);
+		read = ksm_test_scan_batch(3);
 		KUNIT_EXPECT_LE(test, read, 3);
 		sum += read;
 	}
@@ -135,7 +122,7 @@ static void a_hole_is_passed_over(struct kunit *test)
 	ksm_test_write(test, mm, addr, 1);
 	ksm_test_write(test, mm, addr + SZ_128M - PAGE_SIZE, 2);
 	/* A round, for which the price of very few pages is enough. */
-	KUNIT_EXPECT_EQ(test, batch(16), 2);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_batch(16), 2);
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, 1);
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 2);
 }
@@ -146,7 +133,7 @@ static void P32_an_mm_that_goes_in_the_middle_is_no_hindrance(struct kunit *test
 
 	unique_pages(test, mm, PAGES);
 	unique_pages(test, other, PAGES);
-	batch(3);
+	ksm_test_scan_batch(3);
 	KUNIT_EXPECT_GT(test, mm->ksm_rmap_items, 0);
 	KUNIT_EXPECT_EQ(test, other->ksm_rmap_items, 0);
 	ksm_test_exit(test, mm);
@@ -338,14 +325,14 @@ static void expect_met_again(struct kunit *test, unsigned int which)
 	unsigned long addr = ksm_test_map_equal(test, mm, 2), rounds;
 	struct folio *folio = ksm_test_folio_at(mm, addr + which * PAGE_SIZE);
 
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	folio_get(folio);
 	rounds = ksm_counts.rounds;
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
 	folio_put(folio);
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
@@ -370,27 +357,27 @@ static void a_pinned_page_is_met_again_once(struct kunit *test)
 	struct folio *folio = ksm_test_folio_at(mm, addr);
 	unsigned long until = jiffies + 2 * HZ;
 
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	folio_get(folio);
 	rounds = ksm_counts.rounds;
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
 	/* That was in vain: the next rounds do without. */
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 2);
 	/* After a while, another try, however many rounds there were. */
 	while (!ksm_scan_wants_drain() && time_before(jiffies, until)) {
 		msleep(20);
-		batch(PAGES);
+		ksm_test_scan_batch(PAGES);
 	}
 	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
 	folio_put(folio);
-	batch(PAGES);
+	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
 }
 
