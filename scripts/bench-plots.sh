@@ -52,7 +52,7 @@ plot()
 		set title "$2"
 		set xlabel "$3"
 		set ylabel "$4"
-		set key top left reverse Left
+		set key tmargin center horizontal reverse Left
 		set grid lc rgb "#dddddd"
 		set border 3
 		set tics nomirror
