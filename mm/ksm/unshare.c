@@ -15,6 +15,7 @@
  *
  * Floor 3: knows how a run is copied.
  */
+#include <linux/freezer.h>
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
@@ -61,8 +62,7 @@ struct walk {
 /* Is there something that the caller should see to first? */
 static bool is_called(const struct walk *walk, struct mm_struct *mm)
 {
-	return signal_pending(current) || is_over(mm) ||
-	       (walk->gives_way && mmap_lock_is_contended(mm));
+	return is_over(mm) || (walk->gives_way && mmap_lock_is_contended(mm));
 }
 
 /* Find the next KSM page from @walk's address on, and a run of copies to make. */
@@ -107,12 +107,18 @@ static int unshare_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 		if (copied > 0)
 			walk->addr += copied * PAGE_SIZE;
 		walk->stuck = !copied;
-		if (walk->stuck || is_called(walk, mm_walk->mm))
+		if (walk->stuck || signal_pending(current) || is_called(walk, mm_walk->mm))
 			return 1;
 		cond_resched();
 	}
 	cond_resched();
-	return walk->gives_way && mmap_lock_is_contended(mm_walk->mm);
+	/*
+	 * For a signal that its program handles, the call may begin anew: where that would
+	 * come no further than this time, as nothing was copied, a timer could have it do
+	 * so for ever.
+	 */
+	return fatal_signal_pending(current) || freezing(current) ||
+	       is_called(walk, mm_walk->mm);
 }
 
 static const struct mm_walk_ops walk_read_locked = {

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Undoing everything: all pages are private again, and nothing is known any more. */
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/pgtable.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/smp.h>
+#include <linux/spinlock.h>
 #include <linux/swap.h>
 #include <linux/workqueue.h>
 
@@ -150,6 +155,79 @@ static void memory_that_is_not_there_is_no_hindrance(struct kunit *test)
 	expect_nothing_known(test);
 }
 
+/* Who waits for a page table that somebody holds meanwhile gets a signal. */
+static struct {
+	struct mm_struct	*mm;
+	unsigned long		addr;
+	struct task_struct	*waiter;
+	struct work_struct	work;
+	bool			kills;
+	bool			holds;
+	bool			was_waited_for;
+} table;
+
+static void hold_table(struct work_struct *work)
+{
+	u64 until = local_clock() + 5ULL * NSEC_PER_SEC;
+	spinlock_t *ptl;	/* of the page table */
+	pte_t *ptep;
+
+	ptep = pte_offset_map_lock(table.mm, pmd_off(table.mm, table.addr), table.addr, &ptl);
+	WRITE_ONCE(table.holds, true);
+	if (!ptep)
+		return;
+	while (!spin_is_contended(ptl) && local_clock() < until)
+		cpu_relax();
+	table.was_waited_for = spin_is_contended(ptl);
+	if (table.kills)
+		sigaddset(&table.waiter->pending.signal, SIGKILL);
+	set_tsk_thread_flag(table.waiter, TIF_SIGPENDING);
+	pte_unmap_unlock(ptep, ptl);
+}
+
+/* Two page tables without KSM pages; the signal comes at the first one. */
+static int unmerge_nothing_signalled(struct kunit *test, bool kills)
+{
+	/* Keeps the thread on its CPU. */
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	int err;
+
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "needs two CPUs");
+	memset(&table, 0, sizeof(table));
+	table.kills = kills;
+	table.mm = mm;
+	table.addr = ksm_test_map(test, mm, 2 * PTRS_PER_PTE);
+	table.waiter = current;
+	ksm_test_write(test, mm, table.addr, 1);
+	ksm_test_write(test, mm, table.addr + PMD_SIZE, 2);
+	INIT_WORK(&table.work, hold_table);
+	schedule_work_on(cpu, &table.work);
+	while (!READ_ONCE(table.holds))
+		cond_resched();
+	err = do_madvise(mm, table.addr, 2 * PMD_SIZE, MADV_UNMERGEABLE);
+	flush_work(&table.work);
+	sigdelset(&current->pending.signal, SIGKILL);
+	clear_tsk_thread_flag(current, TIF_SIGPENDING);
+	/* Some locks of virtual machines do not tell. But after five seconds it is there. */
+	if (!table.was_waited_for)
+		kunit_info(test, "nobody was seen to wait for the page table");
+	KUNIT_EXPECT_EQ(test, do_madvise(mm, table.addr, 2 * PMD_SIZE, MADV_UNMERGEABLE), 0);
+	return err;
+}
+
+static void P23_where_nothing_is_merged_a_signal_that_kills_is_heeded(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, unmerge_nothing_signalled(test, true), -ERESTARTSYS);
+}
+
+/* If not, a timer could have the call begin anew for ever. */
+static void P23_where_nothing_is_merged_other_signals_wait(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, unmerge_nothing_signalled(test, false), 0);
+}
+
 /* What came of an unmerge beside the test. */
 static int unmerged;
 
@@ -207,6 +285,8 @@ static struct kunit_case unmerge_cases[] = {
 	KUNIT_CASE(a_child_gets_private_pages),
 	KUNIT_CASE(anchored_pages_become_private),
 	KUNIT_CASE(values_and_candidates_are_forgotten),
+	KUNIT_CASE(P23_where_nothing_is_merged_a_signal_that_kills_is_heeded),
+	KUNIT_CASE(P23_where_nothing_is_merged_other_signals_wait),
 	KUNIT_CASE(P27_who_has_asked_before_the_unmerge_is_waited_for),
 	KUNIT_CASE(memory_that_is_not_there_is_no_hindrance),
 	{ }
