@@ -56,6 +56,12 @@ void __init ksm_node_exit(void)
 	kmem_cache_destroy(node_cache);
 }
 
+static void free_anchor(struct ksm_item *anchor)
+{
+	atomic_long_dec(&ksm_counts.anchors);
+	ksm_item_free(anchor);
+}
+
 /**
  * ksm_node_alloc() - make a node that describes no page yet
  *
@@ -95,7 +101,7 @@ void ksm_node_free(struct ksm_node *node)
 	spin_unlock(&ksm_link_lock);
 
 	hlist_for_each_entry_safe(anchor, next, &node->anchors, link)
-		ksm_item_free(anchor);
+		free_anchor(anchor);
 	kmem_cache_free(node_cache, node);
 	atomic_long_dec(&ksm_counts.nodes);
 }
@@ -240,7 +246,7 @@ static void prune_anchors(struct ksm_node *node, struct folio *folio)
 		hlist_del(&anchor->link);
 		node->nr_anchors--;
 		spin_unlock(&ksm_link_lock);
-		ksm_item_free(anchor);
+		free_anchor(anchor);
 	}
 	node->most_anchors = 2 * node->nr_anchors + ANCHORS_MIN;
 }
@@ -275,6 +281,7 @@ bool ksm_node_unlink(struct ksm_item *item, struct folio *folio)
 	else
 		anchor = false;
 	if (anchor) {
+		atomic_long_inc(&ksm_counts.anchors);
 		item->kind = KSM_ITEM_ANCHOR;
 		item->owner = NULL;
 		hlist_add_head(&item->link, &node->anchors);

@@ -21,7 +21,8 @@
  */
 long ksm_profit_of_all(void)
 {
-	unsigned long items = atomic_long_read(&ksm_counts.items);
+	unsigned long items = atomic_long_read(&ksm_counts.items) +
+			      atomic_long_read(&ksm_counts.anchors);
 
 	return ksm_policy_profit(READ_ONCE(ksm_counts.sharing) +
 				 atomic_long_read(&ksm_counts.zero_pages), PAGE_SIZE,
@@ -39,7 +40,7 @@ long ksm_profit_of_all(void)
  *
  * A KSM page is saved by all who map it but the one whose item is its first. So
  * the sum over all processes is what ksm_profit_of_all() says, but for what
- * belongs to no process: nodes, chains and the sieve.
+ * belongs to no process: nodes, their anchors, chains and the sieve.
  *
  * Context: Any context. Waits for nobody but a holder of ksm_mms_lock.
  * Return: Bytes; negative when KSM costs more than it brings.

@@ -80,6 +80,7 @@ struct ksm_state {
  * @zero_pages: PTEs by which KSM maps the zero page
  * @chains: chains of two nodes or more (lock of the stable tree)
  * @dups: nodes in them (lock of the stable tree)
+ * @anchors: items without an owner, which only tell where their anon_vma has a node's page
  * @mms: registered mms, the dead not yet buried among them
  * @scanned: pages read since boot
  * @skipped: pages not read thanks to smart_scan, though they were there, since boot
@@ -98,6 +99,7 @@ struct ksm_counts {
 	atomic_long_t	zero_pages;
 	unsigned long	chains;
 	unsigned long	dups;
+	atomic_long_t	anchors;
 	atomic_long_t	mms;
 	unsigned long	scanned;
 	unsigned long	skipped;

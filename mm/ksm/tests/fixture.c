@@ -66,6 +66,7 @@ static void expect_nothing_left(void *data)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.anchors), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.record_bytes), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);

@@ -14,6 +14,7 @@
 #include "../match.h"
 #include "../mms.h"
 #include "../node.h"
+#include "../profit.h"
 #include "../rmap.h"
 #include "../state.h"
 #include "fixture.h"
@@ -368,6 +369,32 @@ static void anchors_end_with_their_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
 }
 
+/* What KSM takes memory for, but for the records. */
+static long overhead(void)
+{
+	return ksm_counts.sharing * PAGE_SIZE - ksm_profit_of_all() -
+	       atomic_long_read(&ksm_counts.record_bytes);
+}
+
+static void P77_anchors_are_paid_for(struct kunit *test)
+{
+	struct mm_struct *child;
+	long before;
+
+	ksm_test_merge(test, &at);
+	child = ksm_test_fork(test, at.mm);
+	before = overhead();
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
+	KUNIT_EXPECT_EQ(test, overhead(), before);
+	do_madvise(child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
+	mutex_lock(&ksm_pass_lock);
+	ksm_forget_due(1);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_EQ(test, before - overhead(),
+			sizeof(struct ksm_node) + 2 * sizeof(struct ksm_item));
+}
+
 static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(a_walk_visits_items_and_forks),
 	KUNIT_CASE(a_walk_stops_when_told_to),
@@ -384,6 +411,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(P52_of_many_anchors_those_stay_that_lead_somewhere),
 	KUNIT_CASE(another_place_of_the_same_mm_is_elsewhere),
 	KUNIT_CASE(anchors_end_with_their_page),
+	KUNIT_CASE(P77_anchors_are_paid_for),
 	{ }
 };
 
