@@ -5,7 +5,8 @@
  * An exit does not wait: it leaves its registration among the dead, and a work
  * item drops what was known of it. By then the pages themselves are gone or
  * going; the nodes that are left without anybody are looked at once more, a
- * moment later, when the exits are through.
+ * moment later, when the exits are through. So are those that ksmd would have
+ * looked at, when it is stopped.
  *
  * Floor 5: knows nodes and forgetting.
  */

@@ -15,6 +15,7 @@
 #include <linux/swap.h>
 
 #include "advisor.h"
+#include "bury.h"
 #include "forget.h"
 #include "ksmd.h"
 #include "mms.h"
@@ -121,6 +122,13 @@ void __init ksm_ksmd_stop(void)
 /* ------------------------------------------------------------------------ */
 /* Steering it.                                                             */
 
+/* See to what no batch will: nodes that were let go of and not looked at since. */
+static void leave_nothing(void)
+{
+	if (!ksm_ksmd_may_scan())
+		ksm_bury_soon();
+}
+
 /**
  * ksm_ksmd_set_run() - stop, merge, or stop and unmerge everything
  * @run: a value of &enum ksm_run
@@ -152,6 +160,7 @@ int ksm_ksmd_set_run(unsigned int run)
 	mutex_unlock(&ksm_pass_lock);
 
 	ksm_state_wake();
+	leave_nothing();
 	return err;
 }
 
@@ -167,6 +176,7 @@ int ksm_ksmd_set_pages_to_scan(unsigned int pages)
 	int err = ksm_advisor_set_pages_to_scan(pages);
 
 	ksm_state_wake();
+	leave_nothing();
 	return err;
 }
 

@@ -4,7 +4,6 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
-#include <linux/sched/mm.h>
 
 #include "../forget.h"
 #include "../item.h"
@@ -352,44 +351,6 @@ static void P56_memory_that_goes_takes_its_nodes_along(struct kunit *test)
 	expect_counts(test, 0, 0, 0);
 }
 
-/* ------------------------------------------------------------------------ */
-/* An exit.                                                                 */
-
-static void P85_the_dead_are_buried_though_ksmd_stands_still(struct kunit *test)
-{
-	struct mm_struct *mm = mm_alloc();
-
-	/* Nothing of it was in use: no trace is left at once. */
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	ksm_test_enter(test, mm);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 2);
-	mmput(mm);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
-
-	/* Merged pages go soon, and their node a moment later. */
-	ksm_test_merge(test, &at);
-	remember(test, at.c, 1);
-	ksm_test_exit(test, at.mm);
-	KUNIT_EXPECT_EQ(test, ksm_state.run, KSM_RUN_STOP);
-	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 0);
-	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
-}
-
-static void P85_who_leaves_nothing_but_nodes_has_them_dropped(struct kunit *test)
-{
-	ksm_test_merge(test, &at);
-	unmap(test, at.a, 2);
-	KUNIT_EXPECT_TRUE(test, forget(at.a, KSM_FORGET_CHANGED));
-	KUNIT_EXPECT_TRUE(test, forget(at.b, KSM_FORGET_CHANGED));
-	expect_counts(test, 0, 0, 1);
-	ksm_test_exit(test, at.mm);
-	/* Its records were empty, so that it is no more; and ksmd has nobody to scan. */
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
-	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
-}
-
 static struct kunit_case forget_cases[] = {
 	KUNIT_CASE(a_value_goes_at_once),
 	KUNIT_CASE(a_candidate_leaves_its_tree),
@@ -408,8 +369,6 @@ static struct kunit_case forget_cases[] = {
 	KUNIT_CASE(P28_the_end_of_an_unmerge_drops_what_nobody_maps),
 	KUNIT_CASE(P28_the_end_of_an_unmerge_keeps_a_node_with_items),
 	KUNIT_CASE(P56_memory_that_goes_takes_its_nodes_along),
-	KUNIT_CASE_SLOW(P85_the_dead_are_buried_though_ksmd_stands_still),
-	KUNIT_CASE_SLOW(P85_who_leaves_nothing_but_nodes_has_them_dropped),
 	{ }
 };
 

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Burying: where nobody scans, nothing is left of those who have gone. */
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+
+#include "../ksmd.h"
+#include "../record.h"
+#include "../state.h"
+#include "fixture.h"
+
+/* Three pages of equal content. */
+static struct ksm_test_pages at;
+
+static int init(struct kunit *test)
+{
+	return ksm_test_init_pages(test, &at, 3);
+}
+
+/* Leave a node behind whose page is gone. */
+static void leave_node(struct kunit *test)
+{
+	ksm_test_write(test, at.mm, at.a, 1);
+	ksm_test_write(test, at.mm, at.b, 1);
+	ksm_test_merge(test, &at);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
+	KUNIT_ASSERT_EQ(test, ksm_counts.shared, 0);
+	KUNIT_ASSERT_EQ(test, atomic_long_read(&ksm_counts.nodes), 1);
+}
+
+static void P85_who_never_offered_anything_is_gone_at_once(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	ksm_test_enter(test, mm);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 2);
+	mmput(mm);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 1);
+}
+
+static void P85_the_dead_are_buried_though_ksmd_stands_still(struct kunit *test)
+{
+	struct ksm_record record = { .age = 1, .calm = true };
+	struct ksm_mm *km;
+	int err;
+
+	ksm_test_merge(test, &at);
+	km = ksm_test_lock(at.mm);
+	err = ksm_record_store(km, at.c >> PAGE_SHIFT, ksm_record_pack(record));
+	ksm_test_unlock(at.mm);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 1);
+
+	/* Merged pages go soon, and their node a moment later. */
+	ksm_test_exit(test, at.mm);
+	KUNIT_EXPECT_EQ(test, ksm_state.run, KSM_RUN_STOP);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.calm), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
+static void P85_who_leaves_nothing_but_nodes_has_them_dropped(struct kunit *test)
+{
+	leave_node(test);
+	ksm_test_exit(test, at.mm);
+	/* Its records were empty, so that it is no more; and ksmd has nobody to scan. */
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
+static void restore_pages_to_scan(void *before)
+{
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	WRITE_ONCE(ksm_state.pages_to_scan, (unsigned long)before);
+}
+
+/* ksmd sleeps on, as nobody wakes it. */
+static void P85_what_ksmd_has_left_is_dropped_when_it_is_stopped(struct kunit *test)
+{
+	ksm_test_at_end(test, restore_pages_to_scan,
+			(void *)(unsigned long)ksm_state.pages_to_scan);
+
+	leave_node(test);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
+	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_run(KSM_RUN_STOP), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+
+	leave_node(test);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
+	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_pages_to_scan(0), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
+static struct kunit_case bury_cases[] = {
+	KUNIT_CASE(P85_who_never_offered_anything_is_gone_at_once),
+	KUNIT_CASE_SLOW(P85_the_dead_are_buried_though_ksmd_stands_still),
+	KUNIT_CASE_SLOW(P85_who_leaves_nothing_but_nodes_has_them_dropped),
+	KUNIT_CASE_SLOW(P85_what_ksmd_has_left_is_dropped_when_it_is_stopped),
+	{ }
+};
+
+static struct kunit_suite bury_suite = {
+	.name = "ksm_bury",
+	.init = init,
+	.test_cases = bury_cases,
+};
+
+kunit_test_suite(bury_suite);
