@@ -25,6 +25,9 @@
 /* After so many sweeps in vain, who is left is not going: minutes have passed. */
 #define SWEEPS_IN_VAIN	8
 
+/* A pause is at least so many times as long as what a sweep has looked at in vain took. */
+#define PAUSE_TIMES	64
+
 static void sweep(struct work_struct *work);
 static void bury(struct work_struct *work);
 
@@ -34,27 +37,53 @@ static DECLARE_DELAYED_WORK(sweep_work, sweep);
 /* Sweeps that found nothing to end, in a row: the next one waits longer. */
 static unsigned int sweeps_in_vain;
 
-static void sweep_later(void)
-{
-	unsigned int vain = READ_ONCE(sweeps_in_vain);
+/* Jiffies of the last sweep that went to nodes which are still there. */
+static unsigned long time_in_vain;
 
-	if (ksm_node_count_due() && vain < SWEEPS_IN_VAIN)
-		queue_delayed_work(system_unbound_wq, &sweep_work, HZ << vain);
+/* When the next one is to come, in jiffies, if one is to come. */
+static unsigned long sweep_at;
+
+/* @vain: of the sweeps before the next one */
+static void sweep_later(unsigned int vain)
+{
+	unsigned long pause = max((unsigned long)HZ << vain, PAUSE_TIMES * time_in_vain);
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	sweeps_in_vain = vain;
+	if (!ksm_node_count_due() || vain >= SWEEPS_IN_VAIN)
+		return;
+	if (delayed_work_pending(&sweep_work) && !time_before(jiffies + pause, sweep_at))
+		return;
+	sweep_at = jiffies + pause;
+	mod_delayed_work(system_unbound_wq, &sweep_work, pause);
+}
+
+/* To look at @before nodes took so many jiffies. */
+static void end_sweep(unsigned long before, unsigned long took)
+{
+	unsigned long stay = min(ksm_node_count_due(), before);
+
+	time_in_vain = before ? mult_frac(took, stay, before) : 0;
+	sweep_later(stay < before ? 0 : sweeps_in_vain + 1);
 }
 
 /* Look at idle nodes again, as long as that ends some. */
 static void sweep(struct work_struct *work)
 {
-	unsigned long before = ksm_node_count_due(), left;
+	unsigned long before = ksm_node_count_due(), left = before, some, began, took = 0;
 
-	for (left = before; left; left -= min(left, NODES_AT_ONCE)) {
+	do {
+		some = min(left, NODES_AT_ONCE);
+		left -= some;
 		ksm_state_take_pass();
-		ksm_forget_due(min(left, NODES_AT_ONCE));
+		began = jiffies;
+		ksm_forget_due(some);
+		took += jiffies - began;
+		if (!left)
+			end_sweep(before, took);
 		mutex_unlock(&ksm_pass_lock);
-	}
-	WRITE_ONCE(sweeps_in_vain, ksm_node_count_due() < before ? 0 :
-				   READ_ONCE(sweeps_in_vain) + 1);
-	sweep_later();
+	} while (left);
 }
 
 static void bury(struct work_struct *work)
@@ -66,15 +95,14 @@ static void bury(struct work_struct *work)
 		more = ksm_forget_dead();
 		if (!ksm_state_known())
 			ksm_sieve_drop();
+		if (!more)
+			sweep_later(0);
 		mutex_unlock(&ksm_pass_lock);
 	} while (more);
-
-	WRITE_ONCE(sweeps_in_vain, 0);
-	sweep_later();
 }
 
 /**
- * ksm_bury_soon() - see that the dead are buried
+ * ksm_bury_soon() - see that the dead are buried, and idle nodes looked at
  *
  * Context: Any context. Does not sleep.
  */
