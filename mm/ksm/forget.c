@@ -307,12 +307,15 @@ void ksm_forget_nodes(void)
 void ksm_forget_pfns(unsigned long first, unsigned long last)
 {
 	struct ksm_node *node, *next;
+	unsigned long pfn;
 
 	lockdep_assert_held(&ksm_pass_lock);
 
 	for (node = ksm_stable_next(NULL); node; node = next) {
 		next = ksm_stable_next(node);
-		if (node->pfn >= first && node->pfn <= last) {
+		/* A page that is not in the range may be moving. */
+		pfn = READ_ONCE(node->pfn);
+		if (pfn >= first && pfn <= last) {
 			ksm_hold_abandon(node);
 			ksm_stable_drop(node);
 		}
