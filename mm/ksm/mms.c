@@ -12,7 +12,9 @@
  * A program that offers memory behind the cursor has the round come to its mm
  * once more before it ends. So a full scan has read all that was offered before
  * it ended, and who waits for two of them knows that equal pages have met, if
- * they are new or smart_scan is off. How often a round does that is limited.
+ * they are new. Where smart_scan is on, an old one is read less often; of one that
+ * changes again and again only a part is read at first. How often a round does that
+ * is limited.
  *
  * A registration holds the mm_struct (mmgrab), never the address space: who
  * exits must not wait for a scan. A batch therefore announces itself by a use

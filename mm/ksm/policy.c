@@ -59,10 +59,10 @@ bool ksm_policy_merge(struct ksm_budget *budget)
 	return budget->left;
 }
 
-/* A page that was read so often is not young any more. */
+/* A page that was read again so often is not young any more. */
 #define GROWN	3
 
-/* Rounds between two readings of a page, by how often it was read in vain. */
+/* Rounds between two readings of a page, by how often it was read again in vain. */
 static unsigned int period(unsigned int age)
 {
 	if (age < GROWN)
@@ -78,7 +78,7 @@ static unsigned int period(unsigned int age)
 
 /**
  * ksm_policy_due() - is it a page's turn to be read, when not all are?
- * @age: how often it was read without finding a twin
+ * @age: how often it was read again without finding a twin
  * @turn: the round's number plus the page's, so that pages of one age take
  *	  turns
  *
@@ -105,7 +105,7 @@ bool ksm_policy_reread(unsigned int turn, unsigned int rounds)
 
 /**
  * ksm_policy_clean() - shall the PTE of a dirty page be cleaned before it is read?
- * @age: how often the page was read without finding a twin
+ * @age: how often the page was read again without finding a twin
  * @calm: whether its hash held the last time
  *
  * For a page that is written all the time it is in vain: a flush of the TLB, and a
@@ -122,7 +122,7 @@ bool ksm_policy_clean(unsigned int age, bool calm)
 
 /**
  * ksm_policy_restless() - does a page seem to change again and again?
- * @age: how often the page was read without finding a twin
+ * @age: how often the page was read again without finding a twin
  * @hash: its hash, after it has changed twice running
  *
  * Who changes now and then may do so twice. One in four is believed to go on with it, as

@@ -20,7 +20,7 @@
  * @hash: its hash when it was read last; for one that is restless those of its parts,
  *	  see ksm_page_hash_parts()
  * @pfn: low bits of its page frame number at that time
- * @age: how often it was read since it came, without finding a twin
+ * @age: how often it was read again since it came, without finding a twin
  * @calm: whether the hash was the same the last two times
  * @trusted: whether the PTE was clean before the page was read, so that one which
  *	     is clean still tells that nobody has written to it by that way

@@ -139,7 +139,7 @@ TRACE_EVENT(ksm_remove_ksm_page,
 	TP_printk("pfn %lu", __entry->pfn)
 );
 
-/* What was known of a page is dropped; pfn is 0 when it was not merged. */
+/* What was known of a page is dropped; pfn is 0 when it was not merged, or is gone. */
 TRACE_EVENT(ksm_remove_rmap_item,
 
 	TP_PROTO(unsigned long pfn, void *rmap_item, void *mm),
