@@ -111,11 +111,6 @@ static void a_page_that_is_always_written_to_is_not_cleaned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 }
 
-static void let_go(void *folio)
-{
-	folio_put(folio);
-}
-
 /* Map another page, which is told from the old one by what is kept of their numbers. */
 static void replace(struct kunit *test, unsigned int nr)
 {
@@ -126,8 +121,7 @@ static void replace(struct kunit *test, unsigned int nr)
 
 	do {
 		/* Held, so that it is not the next one to be had. */
-		folio_get(folio);
-		ksm_test_at_end(test, let_go, folio);
+		ksm_test_hold(test, folio);
 		do_madvise(at.mm, at.page[nr], PAGE_SIZE, MADV_DONTNEED);
 		ksm_test_write(test, at.mm, at.page[nr], ++content);
 		folio = ksm_test_folio_at(at.mm, at.page[nr]);

@@ -23,11 +23,6 @@ static unsigned long page(unsigned int nr)
 	return at.addr + nr * PAGE_SIZE;
 }
 
-static void put_keep(void *unused)
-{
-	folio_put(at.keep);
-}
-
 static int init(struct kunit *test)
 {
 	int err = ksm_test_init(test), i;
@@ -40,8 +35,7 @@ static int init(struct kunit *test)
 	for (i = 2; i < PAGES; i++)
 		ksm_test_match(at.mm, page(i));
 	at.keep = ksm_test_folio_at(at.mm, page(0));
-	folio_get(at.keep);
-	ksm_test_at_end(test, put_keep, NULL);
+	ksm_test_hold(test, at.keep);
 	KUNIT_ASSERT_EQ(test, folio_mapcount(at.keep), PAGES);
 	return 0;
 }

@@ -214,6 +214,22 @@ void ksm_test_poison(struct kunit *test, struct folio *folio)
 	ksm_test_at_end(test, cure, folio);
 }
 
+static void let_go(void *folio)
+{
+	folio_put(folio);
+}
+
+/**
+ * ksm_test_hold() - take a reference on a page
+ * @test: the test, at whose end it is dropped
+ * @folio: the page
+ */
+void ksm_test_hold(struct kunit *test, struct folio *folio)
+{
+	folio_get(folio);
+	ksm_test_at_end(test, let_go, folio);
+}
+
 /**
  * ksm_test_drop() - the action that ends a node of ksm_test_keep()
  * @node: the node; who ends it otherwise removes the action

@@ -26,6 +26,7 @@ struct folio *ksm_test_folio(struct kunit *test, u64 content);
 void ksm_test_free_folio(void *folio);
 void ksm_test_needs_hashes(struct kunit *test);
 void ksm_test_poison(struct kunit *test, struct folio *folio);
+void ksm_test_hold(struct kunit *test, struct folio *folio);
 struct ksm_node *ksm_test_keep_mapped(struct kunit *test, struct folio *folio);
 struct ksm_node *ksm_test_keep(struct kunit *test, struct folio *folio);
 void ksm_test_drop(void *node);
