@@ -6,6 +6,7 @@
 #include <linux/pagemap.h>
 #include <linux/poison.h>
 
+#include "../forget.h"
 #include "../match.h"
 #include "../rmap.h"
 #include "../state.h"
@@ -95,6 +96,23 @@ static void P27_while_all_is_unmerged_a_ksm_page_is_copied(struct kunit *test)
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 }
 
+/* It has no node any more, and nothing is unmerged by then. */
+static void P27_what_an_unmerge_left_in_the_swap_cache_is_copied(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+
+	ksm_test_hold(test, folio);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
+	mutex_lock(&ksm_pass_lock);
+	ksm_forget_nodes();
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_ASSERT_TRUE(test, folio_test_ksm(folio));
+	KUNIT_ASSERT_NULL(test, ksm_node_of(folio));
+	KUNIT_ASSERT_EQ(test, ksm_state.run, KSM_RUN_STOP);
+	expect_copy(test, folio, at.mm, at.a);
+}
+
 static void P61_an_ordinary_page_returns_to_its_place_alone(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
@@ -170,6 +188,7 @@ static struct kunit_case swapin_cases[] = {
 	KUNIT_CASE(P83_elsewhere_a_ksm_page_is_copied),
 	KUNIT_CASE(P83_where_merging_has_ended_a_ksm_page_is_copied),
 	KUNIT_CASE(P27_while_all_is_unmerged_a_ksm_page_is_copied),
+	KUNIT_CASE(P27_what_an_unmerge_left_in_the_swap_cache_is_copied),
 	KUNIT_CASE(P61_an_ordinary_page_returns_to_its_place_alone),
 	KUNIT_CASE(P62_a_copy_is_charged),
 	KUNIT_CASE(P64_an_anon_vma_that_has_gone_is_not_followed),
