@@ -203,55 +203,6 @@ static void soft_dirty_and_accessed_bits_stay(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_young(ksm_test_pte_at(at.mm, at.page[2])));
 }
 
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static pmd_t pmd_at(unsigned long addr)
-{
-	pmd_t pmd;
-
-	mmap_read_lock(at.mm);
-	pmd = pmdp_get_lockless(pmd_off(at.mm, addr));
-	mmap_read_unlock(at.mm);
-	return pmd;
-}
-#endif
-
-static void a_huge_page_has_one_bit_for_all(struct kunit *test)
-{
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	unsigned long addr = ksm_test_map_huge(test, at.mm);
-
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
-	ksm_test_write(test, at.mm, addr + 100 * PAGE_SIZE, 7);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 0);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, addr + 100 * PAGE_SIZE, 7));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, addr, 1000));
-#else
-	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
-#endif
-}
-
-static void what_a_PMD_knew_the_folio_knows(struct kunit *test)
-{
-#ifdef CONFIG_TRANSPARENT_HUGEPAGE
-	unsigned long addr = ksm_test_map_huge(test, at.mm);
-	struct folio *folio = pmd_folio(pmd_at(addr));
-
-	KUNIT_ASSERT_TRUE(test, folio_test_large(folio));
-	/* The PMD alone knows. */
-	folio_clear_dirty(folio);
-	KUNIT_EXPECT_TRUE(test, pmd_dirty(pmd_at(addr)));
-	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
-	KUNIT_EXPECT_FALSE(test, pmd_dirty(pmd_at(addr)));
-	KUNIT_EXPECT_TRUE(test, pmd_write(pmd_at(addr)));
-	KUNIT_EXPECT_TRUE(test, folio_test_dirty(folio));
-#else
-	kunit_skip(test, "needs CONFIG_TRANSPARENT_HUGEPAGE");
-#endif
-}
-
 static void a_rest_follows_on_a_huge_page_as_well(struct kunit *test)
 {
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
@@ -262,7 +213,7 @@ static void a_rest_follows_on_a_huge_page_as_well(struct kunit *test)
 	/* All PTEs are clean: there is nothing else to be flushed. */
 	km->rests_until = 0;
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), HPAGE_PMD_NR);
-	KUNIT_EXPECT_FALSE(test, pmd_dirty(pmd_at(addr)));
+	KUNIT_EXPECT_FALSE(test, pmd_dirty(ksm_test_pmd_at(at.mm, addr)));
 	KUNIT_EXPECT_GE(test, km->rests_until, before);
 	KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
 #else
@@ -411,8 +362,6 @@ static struct kunit_case clean_cases[] = {
 	KUNIT_CASE(who_comes_to_rest_is_cleaned_and_trusted),
 	KUNIT_CASE(who_comes_to_rest_merges_in_the_next_round),
 	KUNIT_CASE(soft_dirty_and_accessed_bits_stay),
-	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
-	KUNIT_CASE(what_a_PMD_knew_the_folio_knows),
 	KUNIT_CASE(a_rest_follows_on_a_huge_page_as_well),
 	KUNIT_CASE(a_running_program_is_given_a_rest),
 	KUNIT_CASE(a_rest_is_short_however_long_a_flush_takes),

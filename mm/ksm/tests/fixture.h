@@ -85,6 +85,7 @@ int ksm_test_init_pages(struct kunit *test, struct ksm_test_pages *at, unsigned 
 struct folio *ksm_test_merge(struct kunit *test, const struct ksm_test_pages *at);
 bool ksm_test_is_merged(struct mm_struct *mm, unsigned long addr);
 unsigned long ksm_test_map_huge(struct kunit *test, struct mm_struct *mm);
+pmd_t ksm_test_pmd_at(struct mm_struct *mm, unsigned long addr);
 void ksm_test_give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr);
 void ksm_test_expect_found(struct kunit *test, struct folio *folio, int mappings);
 

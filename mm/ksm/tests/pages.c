@@ -3,6 +3,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
+#include <linux/pgtable.h>
 #include <linux/rmap.h>
 
 #include "fixture.h"
@@ -90,6 +91,23 @@ unsigned long ksm_test_map_huge(struct kunit *test, struct mm_struct *mm)
 	if (ksm_test_folio_at(mm, addr))
 		kunit_skip(test, "got no huge page");
 	return addr;
+}
+
+/**
+ * ksm_test_pmd_at() - read a PMD
+ * @mm: the mm
+ * @addr: an address in it, of ksm_test_map_huge()
+ *
+ * Return: The PMD.
+ */
+pmd_t ksm_test_pmd_at(struct mm_struct *mm, unsigned long addr)
+{
+	pmd_t pmd;
+
+	mmap_read_lock(mm);
+	pmd = pmdp_get_lockless(pmd_off(mm, addr));
+	mmap_read_unlock(mm);
+	return pmd;
 }
 #endif
 
