@@ -186,27 +186,56 @@ static void a_volatile_page_joins_but_does_not_wait(struct kunit *test)
 	expect_merged(test, mm, at, 3);
 }
 
+/* Do with a KSM page that has no item what a scan does. */
+static void adopt(struct mm_struct *mm, unsigned long addr)
+{
+	struct ksm_mm *km = ksm_test_lock(mm);
+	struct ksm_offer offer;
+
+	if (ksm_test_offer(&offer, km, addr)) {
+		ksm_match_adopt(&offer);
+		put_page(offer.page);
+	}
+	ksm_test_unlock(mm);
+}
+
 static void P38_a_child_gets_items_of_its_own(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test), *child;
 	unsigned long at[] = { new_page(test, mm, 1), new_page(test, mm, 1) };
-	struct ksm_offer offer;
-	struct ksm_mm *km;
 
 	ksm_test_merge_pair(test, mm, at[0], at[1]);
 	child = ksm_test_fork(test, mm);
 	KUNIT_EXPECT_EQ(test, child->ksm_merging_pages, 0);
-	km = ksm_test_lock(child);
-	if (ksm_test_offer(&offer, km, at[0])) {
-		ksm_match_adopt(&offer);
-		put_page(offer.page);
-	}
-	ksm_test_unlock(child);
+	adopt(child, at[0]);
 	expect_counts(test, 1, 2);
 	KUNIT_EXPECT_EQ(test, child->ksm_merging_pages, 1);
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
 	expect_merged(test, child, at, 1);
 	expect_merged(test, mm, at, 2);
+}
+
+/* Who holds it may be on the way along the items. */
+static void P49_an_item_comes_under_the_lock_of_its_page(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test), *child;
+	unsigned long at[] = { new_page(test, mm, 1), new_page(test, mm, 1) };
+	struct folio *folio;
+
+	ksm_test_merge_pair(test, mm, at[0], at[1]);
+	folio = ksm_test_folio_at(mm, at[0]);
+	child = ksm_test_fork(test, mm);
+	folio_lock(folio);
+	adopt(child, at[0]);
+	KUNIT_EXPECT_EQ(test, ksm_node_of(folio)->nr_items, 2);
+	KUNIT_EXPECT_FALSE(test, folio_trylock(folio));
+	folio_unlock(folio);
+	KUNIT_ASSERT_NOT_NULL(test, ksm_test_item_at(child, at[0]));
+	KUNIT_ASSERT_EQ(test, ksm_test_item_at(child, at[0])->kind, KSM_ITEM_CANDIDATE);
+	expect_counts(test, 1, 1);
+	adopt(child, at[0]);
+	expect_counts(test, 1, 2);
+	expect_merged(test, child, at, 1);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -387,6 +416,7 @@ static struct kunit_case match_cases[] = {
 	KUNIT_CASE(P18_a_write_concerns_nobody_else),
 	KUNIT_CASE(a_volatile_page_joins_but_does_not_wait),
 	KUNIT_CASE(P38_a_child_gets_items_of_its_own),
+	KUNIT_CASE(P49_an_item_comes_under_the_lock_of_its_page),
 	KUNIT_CASE(different_pages_stay_apart),
 	KUNIT_CASE(P10_a_page_in_use_is_not_merged),
 	KUNIT_CASE(a_page_in_use_does_not_keep_others_apart),
