@@ -8,7 +8,9 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/sched.h>
+#include <linux/swap.h>
 
+#include "../../internal.h"
 #include "../forget.h"
 #include "../item.h"
 #include "../match.h"
@@ -166,6 +168,44 @@ static void a_walk_that_does_not_hold_the_lock_visits_nobody(struct kunit *test)
 	ksm_rmap_walk(folio, &rwc);
 	folio_unlock(folio);
 	KUNIT_EXPECT_EQ(test, visit.count, 0);
+}
+
+static int referenced(struct folio *folio, bool locked)
+{
+	unsigned long flags;
+	int count;
+
+	if (locked)
+		folio_lock(folio);
+	count = folio_referenced(folio, locked, NULL, &flags);
+	if (locked)
+		folio_unlock(folio);
+	return count;
+}
+
+/* Both pages were used; does reclaim hear of that, once? */
+static void expect_referenced(struct kunit *test, struct folio *folio, bool locked)
+{
+	ksm_test_change_pte(at.mm, at.a, pte_mkyoung);
+	ksm_test_change_pte(at.mm, at.b, pte_mkyoung);
+	KUNIT_EXPECT_GT(test, referenced(folio, locked), 0);
+	KUNIT_EXPECT_FALSE(test, pte_young(ksm_test_pte_at(at.mm, at.a)));
+	KUNIT_EXPECT_FALSE(test, pte_young(ksm_test_pte_at(at.mm, at.b)));
+	KUNIT_EXPECT_EQ(test, referenced(folio, locked), 0);
+	KUNIT_EXPECT_FALSE(test, folio_test_locked(folio));
+}
+
+/* It holds the lock when it is about to unmap the page, and takes it when it ages it. */
+static void reclaim_hears_of_every_use(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+
+	/* As reclaim has it. */
+	KUNIT_ASSERT_TRUE(test, folio_isolate_lru(folio));
+	expect_referenced(test, folio, true);
+	expect_referenced(test, folio, false);
+	folio_putback_lru(folio);
+	lru_add_drain_all();
 }
 
 /* What a page says of where it is mapped, and says while it is a KSM page. */
@@ -402,6 +442,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(a_walk_passes_over_whom_it_is_told_to),
 	KUNIT_CASE(P58_a_walk_that_must_not_wait_does_not),
 	KUNIT_CASE(a_walk_that_does_not_hold_the_lock_visits_nobody),
+	KUNIT_CASE(reclaim_hears_of_every_use),
 	KUNIT_CASE(who_locks_an_anon_vma_has_it),
 	KUNIT_CASE(P52_forks_of_merged_pages_are_found),
 	KUNIT_CASE(P86_a_page_that_a_child_promotes_is_found_at_its_parent),
