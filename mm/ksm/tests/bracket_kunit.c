@@ -252,6 +252,22 @@ static void room_is_asked_for_again_under_the_locks(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.c)));
 }
 
+/* So it is for one that becomes a KSM page. */
+static void room_for_a_pair_is_asked_for_again_under_the_locks(struct kunit *test)
+{
+	ksm_test_limit(test, 3);
+	ksm_test_fork(test, at.mm);
+	KUNIT_ASSERT_EQ(test, folio_mapcount(ksm_test_folio_at(at.mm, at.a)), 2);
+	listen(test);
+	squeeze = true;
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.b), KSM_MATCH_WAITING);
+	expect_brackets(test, 2);
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(at.mm, at.a));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(at.mm, at.b));
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
+}
+
 /* Two KSM pages of one content, each with a mapping left: at a and at c. */
 static void keep_two(struct kunit *test)
 {
@@ -318,6 +334,7 @@ static struct kunit_case bracket_cases[] = {
 	KUNIT_CASE(P50_an_item_is_linked_before_its_bracket_closes),
 	KUNIT_CASE(P4_what_looks_read_only_is_flushed_too),
 	KUNIT_CASE(room_is_asked_for_again_under_the_locks),
+	KUNIT_CASE(room_for_a_pair_is_asked_for_again_under_the_locks),
 	KUNIT_CASE(P12_who_moves_is_in_a_bracket_alone),
 	KUNIT_CASE(P12_a_move_that_fails_closes_its_bracket),
 	KUNIT_CASE(P12_pages_that_become_private_are_in_a_bracket_together),
