@@ -3,7 +3,6 @@
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
-#include <linux/mman.h>
 #include <linux/pgtable.h>
 #include <linux/sched/clock.h>
 #include <linux/uaccess.h>
@@ -111,24 +110,6 @@ static void a_page_that_is_always_written_to_is_not_cleaned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 }
 
-/* Map another page, which is told from the old one by what is kept of their numbers. */
-static void replace(struct kunit *test, unsigned int nr)
-{
-	void *entry = ksm_record_load(ksm_mms_find(at.mm), at.page[nr] >> PAGE_SHIFT);
-	struct folio *folio = ksm_test_folio_at(at.mm, at.page[nr]);
-	unsigned int tries = 10;
-	struct ksm_record old;
-
-	do {
-		/* Held, so that it is not the next one to be had. */
-		ksm_test_hold(test, folio);
-		do_madvise(at.mm, at.page[nr], PAGE_SIZE, MADV_DONTNEED);
-		ksm_test_write(test, at.mm, at.page[nr], ++content);
-		folio = ksm_test_folio_at(at.mm, at.page[nr]);
-	} while (ksm_record_recall(entry, folio_pfn(folio), &old) && --tries);
-	KUNIT_ASSERT_NE(test, tries, 0);
-}
-
 static void what_is_recorded_of_another_page_says_nothing(struct kunit *test)
 {
 	unsigned int i;
@@ -138,7 +119,7 @@ static void what_is_recorded_of_another_page_says_nothing(struct kunit *test)
 		ksm_test_scan_round();
 	}
 	KUNIT_EXPECT_TRUE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
-	replace(test, 2);
+	ksm_test_replace(test, at.mm, at.page[2], ++content);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, at.page[2])));
 }

@@ -110,5 +110,7 @@ bool ksm_test_is_quiet(void);
 int ksm_test_init_known(struct kunit *test, struct ksm_test_known *at);
 void ksm_test_rewrite(struct kunit *test, struct mm_struct *mm, unsigned long addr,
 		      u64 *content);
+void ksm_test_replace(struct kunit *test, struct mm_struct *mm, unsigned long addr,
+		      u64 content);
 
 #endif /* _MM_KSM_TESTS_FIXTURE_H */

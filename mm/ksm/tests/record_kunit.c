@@ -170,6 +170,28 @@ static void what_is_no_record_is_not_recalled(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ksm_record_recall(entry_of(7, 9, 3), 8, &record));
 }
 
+static void what_rests_is_calm_and_trusted_and_the_same_page(struct kunit *test)
+{
+	struct ksm_record record = {
+		.hash = HASH_MAX, .pfn = 9, .age = 3, .calm = true, .trusted = true };
+	void *entry = ksm_record_pack(record);
+	struct ksm_item item = { .hash = 7, .pfn = 9, .age = 3, .trusted = true };
+	unsigned int bit;
+
+	KUNIT_EXPECT_TRUE(test, ksm_record_rests(entry, 9));
+	/* As much of the number as is kept. */
+	KUNIT_EXPECT_TRUE(test, ksm_record_rests(entry, 9 + PFN_MAX + 1));
+	for (bit = 0; bit < KSM_RECORD_PFN_BITS; bit++)
+		KUNIT_EXPECT_FALSE(test, ksm_record_rests(entry, 9 ^ BIT(bit)));
+	record.calm = false;
+	KUNIT_EXPECT_FALSE(test, ksm_record_rests(ksm_record_pack(record), 9));
+	record.calm = true;
+	record.trusted = false;
+	KUNIT_EXPECT_FALSE(test, ksm_record_rests(ksm_record_pack(record), 9));
+	KUNIT_EXPECT_FALSE(test, ksm_record_rests(&item, 9));
+	KUNIT_EXPECT_FALSE(test, ksm_record_rests(NULL, 0));
+}
+
 static void without_a_record_a_page_is_young(struct kunit *test)
 {
 	struct ksm_item item = { .hash = 7, .kind = KSM_ITEM_ORPHAN };
@@ -372,6 +394,7 @@ static struct kunit_case record_cases[] = {
 	KUNIT_CASE(who_is_restless_has_no_hash),
 	KUNIT_CASE(a_candidate_ages_as_well),
 	KUNIT_CASE(what_is_no_record_is_not_recalled),
+	KUNIT_CASE(what_rests_is_calm_and_trusted_and_the_same_page),
 	KUNIT_CASE(without_a_record_a_page_is_young),
 	KUNIT_CASE(what_is_stored_is_found),
 	KUNIT_CASE(what_is_kept_is_counted),

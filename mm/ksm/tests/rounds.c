@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Rounds of the scan, as ksmd goes through them, and pages that it knows. */
 #include <linux/mm.h>
+#include <linux/mman.h>
 
+#include "../mms.h"
 #include "../page.h"
+#include "../record.h"
 #include "../scan.h"
 #include "../sieve.h"
 #include "../state.h"
@@ -164,4 +167,31 @@ void ksm_test_rewrite(struct kunit *test, struct mm_struct *mm, unsigned long ad
 		seen = ksm_page_hash(page) != hash && ksm_page_hash_parts(page) != parts;
 	} while (!seen && --tries);
 	KUNIT_ASSERT_TRUE(test, seen);
+}
+
+/**
+ * ksm_test_replace() - map another page in a page's place
+ * @test: the test
+ * @mm: the mm, registered
+ * @addr: address of the page; something is known of it
+ * @content: what the other is filled with
+ *
+ * They are told from each other by what is kept of their numbers.
+ */
+void ksm_test_replace(struct kunit *test, struct mm_struct *mm, unsigned long addr,
+		      u64 content)
+{
+	void *entry = ksm_record_load(ksm_mms_find(mm), addr >> PAGE_SHIFT);
+	struct folio *folio = ksm_test_folio_at(mm, addr);
+	unsigned int tries = 10;
+	struct ksm_record old;
+
+	do {
+		/* Held, so that it is not the next one to be had. */
+		ksm_test_hold(test, folio);
+		do_madvise(mm, addr, PAGE_SIZE, MADV_DONTNEED);
+		ksm_test_write(test, mm, addr, content);
+		folio = ksm_test_folio_at(mm, addr);
+	} while (ksm_record_recall(entry, folio_pfn(folio), &old) && --tries);
+	KUNIT_ASSERT_NE(test, tries, 0);
 }
