@@ -90,6 +90,19 @@ static void unread_pages_merge_as_others_do(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[6], 7));
 }
 
+static void P84_a_page_at_rest_that_has_failed_does_not_merge(struct kunit *test)
+{
+	/* All are at rest: of two there come twins. */
+	ksm_test_scan_round();
+	ksm_test_poison(test, ksm_test_folio_at(at.mm, at.page[6]));
+	ksm_test_write(test, at.mm, at.page[1], 106);
+	ksm_test_write(test, at.mm, at.page[2], 105);
+	ksm_test_scan_rounds(3);
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[5]));
+	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(at.mm, at.page[6]));
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
+}
+
 static void only_smart_scan_counts_as_skipped(struct kunit *test)
 {
 	unsigned long skipped = ksm_counts.skipped;
@@ -300,6 +313,7 @@ static struct kunit_case glance_cases[] = {
 	KUNIT_CASE(a_page_that_was_written_to_is_read),
 	KUNIT_CASE(another_page_at_the_address_is_read),
 	KUNIT_CASE(unread_pages_merge_as_others_do),
+	KUNIT_CASE(P84_a_page_at_rest_that_has_failed_does_not_merge),
 	KUNIT_CASE(only_smart_scan_counts_as_skipped),
 	KUNIT_CASE(what_smart_scan_leaves_unread_is_counted),
 	KUNIT_CASE(no_PTE_is_believed_with_reread_rounds_0),
