@@ -351,13 +351,11 @@ static void P26_who_merges_nothing_any_more_has_all_to_himself(struct kunit *tes
 
 static unsigned long merged_zeros(struct kunit *test, struct mm_struct *mm)
 {
-	bool was_on = ksm_state.use_zero_pages;
 	unsigned long addr = ksm_test_map(test, mm, 1);
 
 	ksm_test_write(test, mm, addr, 0);
-	WRITE_ONCE(ksm_state.use_zero_pages, true);
+	ksm_test_use_zero_pages(test);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(mm, addr), KSM_MATCH_ZERO);
-	WRITE_ONCE(ksm_state.use_zero_pages, was_on);
 	return addr;
 }
 

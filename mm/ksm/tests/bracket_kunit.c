@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What secondary MMUs are told of a change, and what has happened by then. */
+#include <linux/highmem.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -14,7 +15,8 @@
 /* Four pages of equal content, and who is told of them. */
 static struct ksm_test_pages at;
 static struct mmu_notifier brackets, flushes;
-static bool squeeze;	/* lower the limit when a bracket opens */
+static bool squeeze;		/* lower the limit when a bracket opens */
+static struct folio *changes;	/* written to when a bracket opens */
 
 /* What was heard. */
 static struct {
@@ -69,6 +71,8 @@ static int hear_start(struct mmu_notifier *notifier, const struct mmu_notifier_r
 		heard.before = pte_at_c();
 	if (squeeze)
 		WRITE_ONCE(ksm_state.max_page_sharing, 2);
+	if (changes)
+		memset_page(&changes->page, 0, 2, PAGE_SIZE);
 	return 0;
 }
 
@@ -123,6 +127,7 @@ static void hear(struct kunit *test, struct mmu_notifier *notifier,
 static int init(struct kunit *test)
 {
 	squeeze = false;
+	changes = NULL;
 	return ksm_test_init_pages(test, &at, 4);
 }
 
@@ -327,6 +332,38 @@ static void P12_pages_that_become_private_are_in_a_bracket_together(struct kunit
 	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(at.mm, at.c));
 }
 
+/* A page of zeros at c, and what comes of it. */
+static void match_zeros(struct kunit *test, struct folio *changing, enum ksm_match match)
+{
+	ksm_test_use_zero_pages(test);
+	ksm_test_write(test, at.mm, at.c, 0);
+	listen(test);
+	changes = changing;
+	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.c), match);
+	changes = NULL;
+	expect_brackets(test, 1);
+	KUNIT_EXPECT_EQ(test, heard.first, at.c);
+}
+
+static void P12_who_gives_way_to_the_zero_page_is_in_a_bracket_alone(struct kunit *test)
+{
+	match_zeros(test, NULL, KSM_MATCH_ZERO);
+	KUNIT_EXPECT_TRUE(test, pte_write(heard.before));
+	KUNIT_EXPECT_TRUE(test, is_zero_pfn(pte_pfn(heard.after)));
+	KUNIT_EXPECT_FALSE(test, pte_write(heard.after));
+}
+
+/* Until it opens, a guest may write to the page. */
+static void P12_who_is_not_all_zeros_in_his_bracket_stays(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.c);
+
+	match_zeros(test, folio, KSM_MATCH_FAILED);
+	KUNIT_EXPECT_EQ(test, pte_val(heard.after), pte_val(heard.before));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(at.mm, at.c), folio);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.c, 0x0202020202020202));
+}
+
 static struct kunit_case bracket_cases[] = {
 	KUNIT_CASE(P12_both_pages_of_a_pair_are_in_a_bracket),
 	KUNIT_CASE(P12_who_joins_is_in_a_bracket_alone),
@@ -338,6 +375,8 @@ static struct kunit_case bracket_cases[] = {
 	KUNIT_CASE(P12_who_moves_is_in_a_bracket_alone),
 	KUNIT_CASE(P12_a_move_that_fails_closes_its_bracket),
 	KUNIT_CASE(P12_pages_that_become_private_are_in_a_bracket_together),
+	KUNIT_CASE(P12_who_gives_way_to_the_zero_page_is_in_a_bracket_alone),
+	KUNIT_CASE(P12_who_is_not_all_zeros_in_his_bracket_stays),
 	{ }
 };
 

@@ -35,6 +35,7 @@ static struct {
 	long		zero_pages;
 	unsigned int	max_page_sharing;
 	unsigned int	chains_prune;
+	bool		use_zero_pages;
 } before;
 
 /**
@@ -145,6 +146,22 @@ void ksm_test_limit(struct kunit *test, unsigned int most)
 void ksm_test_tend_every(unsigned int millisecs)
 {
 	WRITE_ONCE(ksm_state.chains_prune_millisecs, millisecs);
+}
+
+static void restore_zero_pages(void *unused)
+{
+	WRITE_ONCE(ksm_state.use_zero_pages, before.use_zero_pages);
+}
+
+/**
+ * ksm_test_use_zero_pages() - let pages of zeros give way to the zero page
+ * @test: the test, after which it is as before
+ */
+void ksm_test_use_zero_pages(struct kunit *test)
+{
+	before.use_zero_pages = ksm_state.use_zero_pages;
+	ksm_test_at_end(test, restore_zero_pages, NULL);
+	WRITE_ONCE(ksm_state.use_zero_pages, true);
 }
 
 /* ------------------------------------------------------------------------ */

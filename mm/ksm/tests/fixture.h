@@ -20,6 +20,7 @@ void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 
 void ksm_test_limit(struct kunit *test, unsigned int most);
 void ksm_test_tend_every(unsigned int millisecs);
+void ksm_test_use_zero_pages(struct kunit *test);
 
 /* Pages of nobody, and KSM pages made of them. */
 struct folio *ksm_test_folio(struct kunit *test, u64 content);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a merge does to the PTE of a page that gives way: all of it, or nothing. */
+#include <linux/highmem.h>
+#include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
@@ -21,18 +23,18 @@ static int init(struct kunit *test)
 	return ksm_test_init_pages(test, &at, 2);
 }
 
-/* Freeze page a, under the locks that it takes. */
-static int freeze_a(void)
+/* Do to a page what takes no other, under the locks that it takes. */
+static int alone(unsigned long addr, int (*merge)(struct ksm_offer *offer))
 {
 	struct ksm_mm *km = ksm_test_lock(at.mm);
 	struct mmu_notifier_range range;
 	struct ksm_offer offer;
 	int err = -ENOENT;
 
-	if (ksm_test_offer(&offer, km, at.a)) {
+	if (ksm_test_offer(&offer, km, addr)) {
 		ksm_merge_begin(&offer, &range);
 		folio_lock(page_folio(offer.page));
-		err = ksm_merge_freeze(&offer);
+		err = merge(&offer);
 		folio_unlock(page_folio(offer.page));
 		ksm_merge_end(&range);
 		put_page(offer.page);
@@ -74,7 +76,7 @@ static struct folio *keep_a(struct kunit *test)
 {
 	struct folio *keep;
 
-	KUNIT_ASSERT_EQ(test, freeze_a(), 0);
+	KUNIT_ASSERT_EQ(test, alone(at.a, ksm_merge_freeze), 0);
 	keep = ksm_test_folio_at(at.mm, at.a);
 	ksm_test_keep_mapped(test, keep);
 	return keep;
@@ -339,6 +341,54 @@ static void P18_a_write_gets_its_own_copy_back(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.a)));
 }
 
+/* ------------------------------------------------------------------------ */
+/* The zero page.                                                           */
+
+/* Page b does not give way to it, and its PTE is what it was. */
+static void expect_not_zeroed(struct kunit *test)
+{
+	pte_t before = ksm_test_pte_at(at.mm, at.b);
+
+	KUNIT_ASSERT_EQ(test, alone(at.b, ksm_merge_zero), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, pte_val(ksm_test_pte_at(at.mm, at.b)), pte_val(before));
+	KUNIT_EXPECT_TRUE(test, is_exclusive(at.b));
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 0);
+}
+
+static void expect_zeroed(struct kunit *test)
+{
+	pte_t pte;
+
+	KUNIT_EXPECT_EQ(test, alone(at.b, ksm_merge_zero), 0);
+	pte = ksm_test_pte_at(at.mm, at.b);
+	KUNIT_EXPECT_TRUE(test, is_ksm_zero_pte(pte));
+	KUNIT_EXPECT_FALSE(test, pte_write(pte));
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.b, 0));
+}
+
+static void P13_a_page_that_is_not_all_zeros_is_left_as_it_was(struct kunit *test)
+{
+	struct page *page = &ksm_test_folio_at(at.mm, at.b)->page;
+
+	ksm_test_write(test, at.mm, at.b, 0);
+	memset_page(page, PAGE_SIZE - 1, 1, 1);
+	expect_not_zeroed(test);
+	memset_page(page, PAGE_SIZE - 1, 0, 1);
+	expect_zeroed(test);
+}
+
+static void P1_a_page_of_zeros_that_somebody_holds_is_not_replaced(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.b);
+
+	ksm_test_write(test, at.mm, at.b, 0);
+	folio_get(folio);
+	expect_not_zeroed(test);
+	folio_put(folio);
+	expect_zeroed(test);
+}
+
 static struct kunit_case join_cases[] = {
 	KUNIT_CASE(a_replaced_page_gives_way_to_the_kept_one),
 	KUNIT_CASE(P17_soft_dirty_outlives_the_page),
@@ -353,6 +403,8 @@ static struct kunit_case join_cases[] = {
 	KUNIT_CASE(P50_who_joins_is_linked),
 	KUNIT_CASE(P5_a_page_with_a_NUMA_hint_is_frozen_as_any_other),
 	KUNIT_CASE(P18_a_write_gets_its_own_copy_back),
+	KUNIT_CASE(P13_a_page_that_is_not_all_zeros_is_left_as_it_was),
+	KUNIT_CASE(P1_a_page_of_zeros_that_somebody_holds_is_not_replaced),
 	{ }
 };
 
