@@ -114,6 +114,22 @@ static void a_page_that_is_locked_is_not_freed_lazily(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, folio_test_swapbacked(folio));
 }
 
+/* What reclaim finds dirty it does not free. */
+static void what_is_freed_lazily_is_clean(struct kunit *test)
+{
+	unsigned long c = ksm_test_map(test, at.mm, 1);
+	struct folio *folio;
+
+	ksm_test_write(test, at.mm, c, 2);
+	folio = ksm_test_folio_at(at.mm, c);
+	folio_mark_dirty(folio);
+	do_madvise(at.mm, c, PAGE_SIZE, MADV_FREE);
+	lru_add_drain_all();
+	KUNIT_EXPECT_FALSE(test, folio_test_swapbacked(folio));
+	KUNIT_EXPECT_FALSE(test, folio_test_dirty(folio));
+	KUNIT_EXPECT_FALSE(test, pte_dirty(ksm_test_pte_at(at.mm, c)));
+}
+
 static bool count_visit(struct folio *folio, struct vm_area_struct *vma, unsigned long addr,
 			void *arg)
 {
@@ -175,6 +191,7 @@ static struct kunit_case fork_cases[] = {
 	KUNIT_CASE(P53_an_item_outlives_its_vma),
 	KUNIT_CASE(P57_the_index_of_a_KSM_page_means_nothing),
 	KUNIT_CASE(a_page_that_is_locked_is_not_freed_lazily),
+	KUNIT_CASE(what_is_freed_lazily_is_clean),
 	KUNIT_CASE(P58_a_walk_ends_where_it_would_have_to_wait),
 	KUNIT_CASE(P86_a_way_that_has_ended_is_no_reason_to_drop_another),
 	KUNIT_CASE(P86_who_leaves_leaves_the_way_to_his_child),
