@@ -73,6 +73,7 @@ typedef int ksm_test_compare_fn(struct page *a, struct page *b, int order);
 void ksm_test_on_compare(struct kunit *test, ksm_test_compare_fn *say);
 void ksm_test_fail_alloc(struct kunit *test, unsigned int nth);
 bool ksm_test_alloc_failed(void);
+void ksm_test_fail_pages(struct kunit *test);
 
 bool ksm_test_collide(struct page *page, unsigned int pair);
 

@@ -139,6 +139,22 @@ static void P62_a_copy_is_charged(struct kunit *test)
 	expect_copied(test, folio, got);
 }
 
+static void without_memory_there_is_no_copy(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a), *got;
+	bool failed;
+
+	ksm_test_fail_pages(test);
+	ksm_test_fail_alloc(test, 1);
+	got = swap_in(folio, at.mm, at.b);
+	failed = ksm_test_alloc_failed();
+	KUNIT_EXPECT_TRUE(test, failed);
+	KUNIT_EXPECT_NULL(test, got);
+	if (got)
+		expect_copied(test, folio, got);
+	expect_copy(test, folio, at.mm, at.b);
+}
+
 /* Whoever follows such a pointer faults. */
 static void P64_an_anon_vma_that_has_gone_is_not_followed(struct kunit *test)
 {
@@ -191,6 +207,7 @@ static struct kunit_case swapin_cases[] = {
 	KUNIT_CASE(P27_what_an_unmerge_left_in_the_swap_cache_is_copied),
 	KUNIT_CASE(P61_an_ordinary_page_returns_to_its_place_alone),
 	KUNIT_CASE(P62_a_copy_is_charged),
+	KUNIT_CASE(without_memory_there_is_no_copy),
 	KUNIT_CASE(P64_an_anon_vma_that_has_gone_is_not_followed),
 	KUNIT_CASE(P63_a_page_that_was_not_read_in_is_not_copied),
 	KUNIT_CASE(P65_a_poisoned_page_is_not_copied),
