@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* From an address to a page: what is there, and what only looks as if it were. */
+/* From an address to a page: what is there, and what only looks as if it were; and hashes. */
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sizes.h>
+#include <linux/xxhash.h>
 
 #include "../page.h"
 #include "fixture.h"
@@ -198,6 +199,22 @@ static void P36_where_no_vma_is_no_page_is(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, find(at.b, __pte(0)));
 }
 
+/* ------------------------------------------------------------------------ */
+/* Hashes.                                                                  */
+
+/* Or whoever wants to slow others down would know which pages have one hash. */
+static void a_hash_has_a_seed_of_its_own(struct kunit *test)
+{
+	struct folio *zeros = ksm_test_folio(test, 0);
+	u64 hash = xxh64(folio_address(zeros), PAGE_SIZE, 0);
+
+	if (KSM_HASH_BITS < 40)
+		kunit_skip(test, "may happen to be the same in %d bits", KSM_HASH_BITS);
+	ksm_test_needs_hashes(test);
+	KUNIT_EXPECT_EQ(test, ksm_page_hash(&zeros->page), ksm_page_zero_hash());
+	KUNIT_EXPECT_NE(test, ksm_page_zero_hash(), hash & GENMASK_ULL(KSM_HASH_BITS - 1, 0));
+}
+
 static struct kunit_case page_cases[] = {
 	KUNIT_CASE(what_is_mapped_is_here),
 	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_here),
@@ -209,6 +226,7 @@ static struct kunit_case page_cases[] = {
 	KUNIT_CASE(P9_without_a_page_table_there_is_no_pte),
 	KUNIT_CASE(P9_a_huge_page_has_no_pte),
 	KUNIT_CASE(P36_where_no_vma_is_no_page_is),
+	KUNIT_CASE(a_hash_has_a_seed_of_its_own),
 	{ }
 };
 
