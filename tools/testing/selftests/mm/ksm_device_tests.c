@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/ioctl.h>
 
 #include <lib/test_hmm_uapi.h>
@@ -137,30 +136,13 @@ static void KSM_pages_do_not_move_to_a_device(void)
 static void P72_zero_pages_that_a_device_takes_are_not_counted(void)
 {
 	int fd = open_device();
-	char *mem, *seen;
-	size_t i;
+	char *mem = ksm_merge_zeros(PAGES), *seen = ksm_map(PAGES);
 
-	ksm_need_knob("use_zero_pages");
-	ksm_knob_set("use_zero_pages", 1);
-	mem = ksm_map(PAGES);
-	memset(mem, 1, PAGES * psize());
-	memset(mem, 0, PAGES * psize());
-	ksm_mergeable(mem, PAGES);
-	ksm_run();
-	ksm_await(ksm_knob_get("ksm_zero_pages") == PAGES, 30, "ksm_zero_pages is %ld",
-		  ksm_knob_get("ksm_zero_pages"));
-	ksm_stop();
-
-	seen = ksm_map(PAGES);
 	ksm_check_eq(take(fd, HMM_DMIRROR_MIGRATE_TO_DEV, mem, seen, PAGES), 0);
 	ksm_check_eq(ksm_stat(0, "ksm_zero_pages"), 0);
 	ksm_check_eq(ksm_knob_get("ksm_zero_pages"), 0);
-	for (i = 0; i < PAGES * psize(); i++) {
-		if (seen[i])
-			ksm_wrong_byte(seen + i, 0);
-		if (mem[i])
-			ksm_wrong_byte(mem + i, 0);
-	}
+	ksm_verify_zeros(seen, PAGES);
+	ksm_verify_zeros(mem, PAGES);
 	ksm_unmap(mem, PAGES);
 	ksm_check_eq(ksm_knob_get("ksm_zero_pages"), 0);
 }

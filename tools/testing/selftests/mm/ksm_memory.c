@@ -148,6 +148,15 @@ void ksm_verify_unique(const char *mem, size_t pages, u64 seed)
 		verify_page(mem + i * psize(), unique_seed(seed, i));
 }
 
+void ksm_verify_zeros(const char *mem, size_t pages)
+{
+	size_t i;
+
+	for (i = 0; i < pages * psize(); i++)
+		if (mem[i])
+			ksm_wrong_byte(mem + i, 0);
+}
+
 void ksm_mergeable(char *mem, size_t pages)
 {
 	ksm_check_sys(madvise(mem, pages * psize(), MADV_MERGEABLE));
@@ -172,6 +181,17 @@ char *ksm_map_unique(size_t pages, u64 seed)
 	char *mem = ksm_map(pages);
 
 	ksm_fill_unique(mem, pages, seed);
+	ksm_mergeable(mem, pages);
+	return mem;
+}
+
+/* Pages of their own: the kernel's zero page is mapped only where nobody ever wrote. */
+char *ksm_map_zeros(size_t pages)
+{
+	char *mem = ksm_map(pages);
+
+	memset(mem, 1, pages * psize());
+	memset(mem, 0, pages * psize());
 	ksm_mergeable(mem, pages);
 	return mem;
 }

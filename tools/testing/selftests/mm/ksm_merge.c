@@ -61,3 +61,22 @@ void ksm_expect_none(const char *mem, size_t pages)
 	ksm_verify_equal(pair, 2, seed);
 	ksm_unmap(pair, 2);
 }
+
+void ksm_await_zero_pages(long all)
+{
+	ksm_run();
+	ksm_await(ksm_knob_get("ksm_zero_pages") == all, 30, "ksm_zero_pages is %ld",
+		  ksm_knob_get("ksm_zero_pages"));
+	ksm_stop();
+}
+
+char *ksm_merge_zeros(size_t pages)
+{
+	char *mem;
+
+	ksm_need_knob("use_zero_pages");
+	ksm_knob_set("use_zero_pages", 1);
+	mem = ksm_map_zeros(pages);
+	ksm_await_zero_pages(pages);
+	return mem;
+}

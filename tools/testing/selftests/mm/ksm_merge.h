@@ -17,5 +17,9 @@ void ksm_expect_of(pid_t pid, const char *mem, size_t pages, size_t want);
 void ksm_merge(const char *mem, size_t pages);
 /* ksmd goes round, and proves it by merging a pair; none of these pages may merge. */
 void ksm_expect_none(const char *mem, size_t pages);
+/* ksmd goes round until KSM has mapped the zero page so often, for all processes; then stops. */
+void ksm_await_zero_pages(long all);
+/* New pages of zeros, all of which are the zero page then; or skip. */
+char *ksm_merge_zeros(size_t pages);
 
 #endif

@@ -23,19 +23,10 @@ static size_t huge_pages(void)
 	return read_pmd_pagesize() / psize();
 }
 
-static void verify_zero(const char *mem, size_t pages)
-{
-	size_t i;
-
-	for (i = 0; i < pages * psize(); i++)
-		if (mem[i])
-			ksm_wrong_byte(mem + i, 0);
-}
-
 static void verify(const char *mem, size_t pages)
 {
 	ksm_verify_equal(mem, USED, SEED);
-	verify_zero(mem + USED * psize(), pages - USED);
+	ksm_verify_zeros(mem + USED * psize(), pages - USED);
 }
 
 static bool flag_is_set(const char *page, unsigned int flag)
@@ -208,7 +199,7 @@ static void P74_moved_halves_give_nothing_up(void)
 	ksm_check_eq(given_up(mem, half), 0);
 	ksm_check_eq(given_up(to, half), 0);
 	verify(mem, half);
-	verify_zero(to, half);
+	ksm_verify_zeros(to, half);
 	ksm_unmap(to, half);
 	end_with(mem, half);
 }

@@ -22,46 +22,6 @@ static void expect_zero_pages(long own, long all)
 	ksm_check_eq(ksm_knob_get("ksm_zero_pages"), all);
 }
 
-static void verify_zero(const char *mem, size_t pages)
-{
-	size_t i;
-
-	for (i = 0; i < pages * psize(); i++)
-		if (mem[i])
-			ksm_wrong_byte(mem + i, 0);
-}
-
-/* Pages of zeros that are nobody's but ours. */
-static char *map_zeros(size_t pages)
-{
-	char *mem = ksm_map(pages);
-
-	memset(mem, 1, pages * psize());
-	memset(mem, 0, pages * psize());
-	ksm_mergeable(mem, pages);
-	return mem;
-}
-
-static void await_zero_pages(long all)
-{
-	ksm_run();
-	ksm_await(ksm_knob_get("ksm_zero_pages") == all, 30, "ksm_zero_pages is %ld",
-		  ksm_knob_get("ksm_zero_pages"));
-	ksm_stop();
-}
-
-/* The same, merged; ksmd is stopped then. */
-static char *merge_zeros(size_t pages)
-{
-	char *mem;
-
-	ksm_need_knob("use_zero_pages");
-	ksm_knob_set("use_zero_pages", 1);
-	mem = map_zeros(pages);
-	await_zero_pages(pages);
-	return mem;
-}
-
 static long rss_kib(void)
 {
 	char text[8192], *line;
@@ -79,7 +39,7 @@ static void zeros_become_the_zero_page(void)
 	char *mem, *others;
 
 	others = ksm_map_equal(4, 1);
-	mem = merge_zeros(PAGES);
+	mem = ksm_merge_zeros(PAGES);
 	expect_zero_pages(PAGES, PAGES);
 	ksm_check_eq(ksm_pfn(mem), ksm_pfn(mem + psize()));
 	ksm_check_eq(ksm_ksm_pages(mem, PAGES), 0);
@@ -87,7 +47,7 @@ static void zeros_become_the_zero_page(void)
 	ksm_check_eq(ksm_knob_get("pages_shared"), 1);
 	ksm_check_eq(ksm_knob_get("pages_sharing"), 3);
 	ksm_verify_equal(others, 4, 1);
-	verify_zero(mem, PAGES);
+	ksm_verify_zeros(mem, PAGES);
 }
 
 static void zero_pages_count_as_saved(void)
@@ -96,7 +56,7 @@ static void zero_pages_count_as_saved(void)
 
 	ksm_need_knob("use_zero_pages");
 	before = ksm_knob_get("general_profit");
-	merge_zeros(PAGES);
+	ksm_merge_zeros(PAGES);
 	ksm_check(ksm_knob_get("general_profit") > before + (PAGES - 4) * (long)psize(),
 		  "general_profit was %ld and is %ld", before, ksm_knob_get("general_profit"));
 	ksm_check(ksm_stat(0, "ksm_process_profit") > (PAGES - 4) * (long)psize(),
@@ -105,7 +65,7 @@ static void zero_pages_count_as_saved(void)
 
 static void without_use_zero_pages_zeros_merge_like_others(void)
 {
-	char *mem = map_zeros(PAGES);
+	char *mem = ksm_map_zeros(PAGES);
 
 	ksm_need_knob("use_zero_pages");
 	ksm_merge(mem, PAGES);
@@ -117,12 +77,12 @@ static void without_use_zero_pages_zeros_merge_like_others(void)
 	ksm_stop();
 	ksm_check_eq(ksm_ksm_pages(mem, PAGES), PAGES);
 	expect_zero_pages(0, 0);
-	verify_zero(mem, PAGES);
+	ksm_verify_zeros(mem, PAGES);
 }
 
 static void who_writes_gets_a_page(void)
 {
-	char *mem = merge_zeros(PAGES);
+	char *mem = ksm_merge_zeros(PAGES);
 	unsigned int i;
 
 	for (i = 0; i < PAGES; i += 2) {
@@ -133,9 +93,9 @@ static void who_writes_gets_a_page(void)
 		ksm_check_eq(mem[i * psize() + i], 1);
 		mem[i * psize() + i] = 0;
 	}
-	verify_zero(mem, PAGES);
-	await_zero_pages(PAGES);
-	verify_zero(mem, PAGES);
+	ksm_verify_zeros(mem, PAGES);
+	ksm_await_zero_pages(PAGES);
+	ksm_verify_zeros(mem, PAGES);
 }
 
 static void nearly_zero_is_not_zero(void)
@@ -144,15 +104,15 @@ static void nearly_zero_is_not_zero(void)
 
 	ksm_need_knob("use_zero_pages");
 	ksm_knob_set("use_zero_pages", 1);
-	mem = map_zeros(2);
+	mem = ksm_map_zeros(2);
 	last = mem + 2 * psize() - 1;
 	*last = 1;
-	await_zero_pages(1);
+	ksm_await_zero_pages(1);
 	ksm_run();
 	ksm_wait_scans(3);
 	expect_zero_pages(1, 1);
 	ksm_check_eq(*last, 1);
-	verify_zero(mem, 1);
+	ksm_verify_zeros(mem, 1);
 }
 
 static void P17_bits_of_the_PTE_survive(void)
@@ -163,14 +123,14 @@ static void P17_bits_of_the_PTE_survive(void)
 	ksm_need_knob("use_zero_pages");
 	ksm_knob_set("use_zero_pages", 1);
 	uffd = ksm_uffd_open();
-	mem = map_zeros(4);
+	mem = ksm_map_zeros(4);
 	ksm_uffd_wp_register(uffd, mem, 4);
 	ksm_uffd_wp(uffd, mem, 2, true);
-	await_zero_pages(4);
+	ksm_await_zero_pages(4);
 	ksm_check(ksm_uffd_wp_is_set(mem) && ksm_uffd_wp_is_set(mem + psize()),
 		  "the uffd-wp bit is lost");
 	ksm_check(!ksm_uffd_wp_is_set(mem + 2 * psize()), "there is a new uffd-wp bit");
-	verify_zero(mem, 4);
+	ksm_verify_zeros(mem, 4);
 }
 
 static void P69_pages_leave_the_rss(void)
@@ -180,9 +140,9 @@ static void P69_pages_leave_the_rss(void)
 
 	ksm_need_knob("use_zero_pages");
 	ksm_knob_set("use_zero_pages", 1);
-	mem = map_zeros(512);
+	mem = ksm_map_zeros(512);
 	before = rss_kib();
-	await_zero_pages(512);
+	ksm_await_zero_pages(512);
 	after = rss_kib();
 	/* Each CPU may keep some back. */
 	ksm_check(before - after > 256 * (long)psize() / 1024, "RssAnon was %ld kB and is %ld kB",
@@ -190,12 +150,12 @@ static void P69_pages_leave_the_rss(void)
 	ksm_unmergeable(mem, 512);
 	before = rss_kib();
 	ksm_check(before - after > 256 * (long)psize() / 1024, "RssAnon stays %ld kB", before);
-	verify_zero(mem, 512);
+	ksm_verify_zeros(mem, 512);
 }
 
 static void P70_zero_pages_are_unmerged(void)
 {
-	char *mem = merge_zeros(PAGES);
+	char *mem = ksm_merge_zeros(PAGES);
 	unsigned long pfn = ksm_pfn(mem);
 	unsigned int i;
 
@@ -205,12 +165,12 @@ static void P70_zero_pages_are_unmerged(void)
 	expect_zero_pages(0, 0);
 	for (i = 0; i < PAGES; i++)
 		ksm_check(ksm_pfn(mem + i * psize()) != pfn, "page %u is the zero page", i);
-	verify_zero(mem, PAGES);
+	ksm_verify_zeros(mem, PAGES);
 }
 
 static void P71_the_count_follows_every_unmapping(void)
 {
-	char *mem = merge_zeros(PAGES);
+	char *mem = ksm_merge_zeros(PAGES);
 
 	ksm_check_sys(madvise(mem, 8 * psize(), MADV_DONTNEED));
 	expect_zero_pages(PAGES - 8, PAGES - 8);
@@ -221,7 +181,7 @@ static void P71_the_count_follows_every_unmapping(void)
 	expect_zero_pages(PAGES - 24, PAGES - 24);
 	ksm_check_sys(madvise(mem + 24 * psize(), 8 * psize(), MADV_FREE));
 	expect_zero_pages(PAGES - 24, PAGES - 24);
-	verify_zero(mem + 24 * psize(), PAGES - 24);
+	ksm_verify_zeros(mem + 24 * psize(), PAGES - 24);
 }
 
 static void P71_a_huge_page_takes_zero_pages_in(void)
@@ -236,21 +196,21 @@ static void P71_a_huge_page_takes_zero_pages_in(void)
 	memset(mem, 1, pages * psize());
 	memset(mem, 0, pages * psize());
 	ksm_mergeable(mem, pages);
-	await_zero_pages(pages);
+	ksm_await_zero_pages(pages);
 	*mem = 1;	/* it takes one page that is there */
 	ksm_check_sys(madvise(mem, pages * psize(), MADV_HUGEPAGE));
 	if (madvise(mem, pages * psize(), MADV_COLLAPSE))
 		ksm_skip("MADV_COLLAPSE: %m");
 	expect_zero_pages(0, 0);
 	*mem = 0;
-	verify_zero(mem, pages);
+	ksm_verify_zeros(mem, pages);
 }
 
 static void P72_a_moved_zero_page_is_an_ordinary_one(void)
 {
 #ifdef UFFDIO_MOVE
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
-	char *mem = merge_zeros(PAGES), *to = ksm_map(PAGES);
+	char *mem = ksm_merge_zeros(PAGES), *to = ksm_map(PAGES);
 	struct uffdio_move move = {
 		.dst = (uintptr_t)to, .src = (uintptr_t)mem, .len = PAGES * psize(),
 	};
@@ -262,7 +222,7 @@ static void P72_a_moved_zero_page_is_an_ordinary_one(void)
 	ksm_check_sys(ioctl(uffd, UFFDIO_MOVE, &move));
 	ksm_check_eq(move.move, PAGES * psize());
 	expect_zero_pages(0, 0);
-	verify_zero(to, PAGES);
+	ksm_verify_zeros(to, PAGES);
 	ksm_unmap(to, PAGES);
 	expect_zero_pages(0, 0);
 #else
@@ -275,7 +235,7 @@ static void hold_on(struct ksm_kid *parent, void *arg)
 	const char *mem = arg;
 
 	if (mem)
-		verify_zero(mem, PAGES);
+		ksm_verify_zeros(mem, PAGES);
 	ksm_kid_send(parent, ksm_stat(0, "ksm_zero_pages"));
 	ksm_kid_recv(parent);
 }
@@ -301,7 +261,7 @@ static void fork_holding(void *mem, long own, long each)
 
 static void P73_a_child_counts_what_it_has(void)
 {
-	char *mem = merge_zeros(PAGES);
+	char *mem = ksm_merge_zeros(PAGES);
 
 	fork_holding(mem, PAGES, PAGES);
 	ksm_check_sys(madvise(mem, PAGES / 2 * psize(), MADV_DONTFORK));
@@ -309,7 +269,7 @@ static void P73_a_child_counts_what_it_has(void)
 	ksm_check_sys(madvise(mem, PAGES / 2 * psize(), MADV_DOFORK));
 	ksm_check_sys(madvise(mem, PAGES / 2 * psize(), MADV_WIPEONFORK));
 	fork_holding(mem, PAGES, PAGES / 2);
-	verify_zero(mem, PAGES);
+	ksm_verify_zeros(mem, PAGES);
 }
 
 static void P81_the_count_is_0_when_nothing_is_mapped(void)
@@ -321,7 +281,7 @@ static void P81_the_count_is_0_when_nothing_is_mapped(void)
 
 	ksm_need_knob("use_zero_pages");
 	ksm_knob_set("use_zero_pages", 1);
-	mem = map_zeros(PAGES);
+	mem = ksm_map_zeros(PAGES);
 	ksm_run();
 	for (i = 0; i < 500; i++) {
 		pid = ksm_check_sys(fork());
@@ -335,7 +295,7 @@ static void P81_the_count_is_0_when_nothing_is_mapped(void)
 		ksm_check_sys(waitpid(pid, &status, 0));
 		ksm_check_eq(status, 0);
 	}
-	verify_zero(mem, PAGES);
+	ksm_verify_zeros(mem, PAGES);
 	ksm_unmap(mem, PAGES);
 	ksm_await(ksm_knob_get("ksm_zero_pages") == 0, 10, "ksm_zero_pages ends as %ld",
 		  ksm_knob_get("ksm_zero_pages"));
