@@ -4,8 +4,6 @@
  * addresses must not lead anybody into a page table that is none.  Needs such a
  * page (kernel parameters hugepagesz=1G hugepages=1).
  */
-#include <fcntl.h>
-#include <sys/uio.h>
 
 #include "ksm_util.h"
 
@@ -53,16 +51,6 @@ static void verify_false_table(const u64 *table)
 		ksm_check(table[i] == false_entry(i), "entry %zu became 0x%llx", i, table[i]);
 }
 
-/* A pipe holds the page, mapped or not. */
-static void hold(char *page)
-{
-	struct iovec part = { .iov_base = page, .iov_len = psize() };
-	int ends[2];
-
-	ksm_check_sys(pipe2(ends, O_CLOEXEC));
-	ksm_check_eq(vmsplice(ends[1], &part, 1, 0), psize());
-}
-
 /*
  * Merged pages here and there in the place, and one that stays when they go: only of
  * a KSM page that still lives does anybody ask where it is mapped.
@@ -70,6 +58,7 @@ static void hold(char *page)
 static char *merge_in(char *place)
 {
 	char *keep = ksm_map_equal(1, 1);
+	int ends[2];
 	size_t i;
 
 	for (i = 0; i < PAGES; i++) {
@@ -83,7 +72,8 @@ static char *merge_in(char *place)
 	ksm_merge(keep, 1);
 	for (i = 0; i < PAGES; i++)
 		ksm_check_eq(ksm_pfn(place + i * 37 * MIDDLE), ksm_pfn(keep));
-	hold(keep);
+	/* A pipe holds the page, mapped or not. */
+	ksm_pipe_fill(ends, keep, 1);
 	return keep;
 }
 

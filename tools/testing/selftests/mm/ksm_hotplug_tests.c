@@ -4,10 +4,8 @@
  * new place or the memory stays; no scan is under way, and no node names a frame that
  * is gone.  Needs DIMMs whose memory is offline when the tests begin.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "ksm_util.h"
@@ -108,16 +106,13 @@ static bool others_have_left(const struct held *held)
 static void hold_one_page(struct held *held)
 {
 	struct ksm_block *block = &held->block;
-	struct iovec page = { .iov_len = psize() };
 
 	*block = ksm_block_first();
 	held->mem = ksm_block_map(block, PAGES, HELD_SEED);
 	held->twin = ksm_block_map(block, PAGES, HELD_SEED);
 	ksm_merge(held->mem, PAGES);
 	ksm_merge(held->twin, PAGES);
-	ksm_check_sys(pipe2(held->pipe, O_CLOEXEC));
-	page.iov_base = held->mem;
-	ksm_check_eq(vmsplice(held->pipe[1], &page, 1, 0), psize());
+	ksm_pipe_fill(held->pipe, held->mem, 1);
 	ksm_run();
 	ksm_kid_start(&held->offliner, try_to_take_offline, block);
 	ksm_await(others_have_left(held), KSM_OFFLINE_SECONDS / 2, "%zu pages stay",

@@ -3,11 +3,9 @@
  * Memory failures in KSM pages: everybody who maps the page is told, nobody gets
  * it again.  Failures are injected by madvise(), so no memory is really bad.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/swap.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "ksm_util.h"
@@ -354,16 +352,12 @@ struct cached {
 
 static void fail_in_the_swap_cache(struct cached *cached, u64 seed)
 {
-	struct iovec page = { .iov_len = psize() };
-
 	ksm_catch_bus_errors(true);
 	cached->mem = ksm_map_equal(2, seed);
 	cached->other = ksm_map_unique(PAGES, seed);
 	ksm_merge(cached->mem, 2);
 	cached->pfn = ksm_pfn(cached->mem);
-	ksm_check_sys(pipe2(cached->pipe, O_CLOEXEC));
-	page.iov_base = cached->mem;
-	ksm_check_eq(vmsplice(cached->pipe[1], &page, 1, 0), psize());
+	ksm_pipe_fill(cached->pipe, cached->mem, 1);
 	ksm_swap_out(cached->mem, 2);
 	ksm_swap_out(cached->other, PAGES);
 	ksm_unmergeable(cached->mem + psize(), 1);

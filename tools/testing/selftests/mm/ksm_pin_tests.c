@@ -33,11 +33,9 @@ static void check_last_is_spared(char *mem, size_t pages)
 static void P1_a_page_in_a_pipe_does_not_merge(void)
 {
 	char *mem = ksm_map_equal(PAGES, 1), *copy = ksm_map(1);
-	struct iovec page = { .iov_base = mem + (PAGES - 1) * psize(), .iov_len = psize() };
 	int ends[2];
 
-	ksm_check_sys(pipe2(ends, O_CLOEXEC));
-	ksm_check_eq(vmsplice(ends[1], &page, 1, 0), psize());
+	ksm_pipe_fill(ends, mem + (PAGES - 1) * psize(), 1);
 	check_last_is_spared(mem, PAGES);
 	ksm_check_eq(read(ends[0], copy, psize()), psize());
 	ksm_verify_equal(copy, 1, 1);
@@ -50,12 +48,10 @@ static void P1_a_page_in_a_pipe_does_not_merge(void)
 static void a_KSM_page_in_a_pipe_keeps_its_content(void)
 {
 	char *mem = ksm_map_equal(2, 2), *copy = ksm_map(2);
-	struct iovec range = { .iov_base = mem, .iov_len = 2 * psize() };
 	int ends[2];
 
 	ksm_merge(mem, 2);
-	ksm_check_sys(pipe2(ends, O_CLOEXEC));
-	ksm_check_eq(vmsplice(ends[1], &range, 1, 0), 2 * psize());
+	ksm_pipe_fill(ends, mem, 2);
 	ksm_fill_equal(mem, 1, 3);
 	ksm_unmergeable(mem, 2);
 	ksm_verify_equal(mem, 1, 3);

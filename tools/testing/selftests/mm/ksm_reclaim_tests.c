@@ -3,10 +3,8 @@
  * KSM pages under memory pressure: out to swap, in again, and what may not come
  * back as a KSM page.  Needs swap; zram will do.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/swap.h>
-#include <sys/uio.h>
 
 #include "ksm_util.h"
 
@@ -178,13 +176,11 @@ static void P27_run_2_while_swapped_out(void)
 static char *one_page_kept_in_swap_cache(u64 seed, int *pipe_end)
 {
 	char *mem = ksm_map_equal(2, seed);
-	struct iovec page = { .iov_base = mem, .iov_len = psize() };
 	int ends[2];
 
 	ksm_merge(mem, 2);
 	ksm_check_sys(madvise(mem + psize(), psize(), MADV_DONTNEED));
-	ksm_check_sys(pipe2(ends, O_CLOEXEC));
-	ksm_check_eq(vmsplice(ends[1], &page, 1, 0), psize());
+	ksm_pipe_fill(ends, mem, 1);
 	ksm_swap_out(mem, 1);
 	*pipe_end = ends[0];
 	return mem;

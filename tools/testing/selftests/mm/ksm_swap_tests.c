@@ -3,10 +3,8 @@
  * KSM pages in swap, and whose memory they are: charges of two control groups, swap-in
  * by several processes at a time within a limit, and what swapoff may bring back where.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/swap.h>
-#include <sys/uio.h>
 
 #include "ksm_util.h"
 
@@ -226,12 +224,10 @@ static void check_that_it_moves(char *page, const char *what)
 static void switch_swap_off(struct ksm_kid *parent, void *path)
 {
 	char *mem = ksm_map_equal(4, SEED), *to = ksm_map(1), *copy = ksm_map(1);
-	struct iovec page = { .iov_base = mem, .iov_len = psize() };
 	int pipe_ends[2];
 
 	ksm_merge(mem, 4);
-	ksm_check_sys(pipe2(pipe_ends, O_CLOEXEC));
-	ksm_check_eq(vmsplice(pipe_ends[1], &page, 1, 0), psize());
+	ksm_pipe_fill(pipe_ends, mem, 1);
 	ksm_swap_out(mem, 4);
 	ksm_unmergeable(mem + psize(), 1);
 	ksm_check(mremap(mem + 2 * psize(), psize(), psize(), MREMAP_MAYMOVE | MREMAP_FIXED,

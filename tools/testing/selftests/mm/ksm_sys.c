@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -305,6 +306,14 @@ void ksm_flush_tlb(void)
 
 	ksm_fill_unique(mem, 256, 1);
 	ksm_unmap(mem, 256);
+}
+
+void ksm_pipe_fill(int ends[2], char *mem, size_t pages)
+{
+	struct iovec range = { .iov_base = mem, .iov_len = pages * psize() };
+
+	ksm_check_sys(pipe2(ends, O_CLOEXEC));
+	ksm_check_eq(vmsplice(ends[1], &range, 1, 0), pages * psize());
 }
 
 static int uffd_with(u64 features)

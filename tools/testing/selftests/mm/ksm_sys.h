@@ -33,6 +33,7 @@ int ksm_idle_open(void);					/* page_idle; or skip */
 bool ksm_idle_set(int fd, unsigned long pfn);
 bool ksm_is_idle(int fd, unsigned long pfn);
 void ksm_flush_tlb(void);					/* this process's, on all CPUs */
+void ksm_pipe_fill(int ends[2], char *mem, size_t pages);	/* it holds the very pages */
 
 int ksm_uffd_open(void);					/* or skip */
 int ksm_uffd_open_async(void);	/* who writes to a protected page is noted, and not stopped */
