@@ -3,31 +3,19 @@
  * Allocations that fail (CONFIG_FAULT_INJECTION): KSM does without, says so where
  * somebody asked, and leaves content, counters and processes as they were.
  */
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include "ksm_nomem.h"
 #include "ksm_util.h"
 
 #define PAGES		32
 #define FAILSLAB	"/sys/kernel/debug/failslab/"
 #define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 
-static const struct setting {
-	const char *path;
-	const char *value;
-} settings[] = {
-	{ FAILSLAB "ignore-gfp-wait", "N" },
-	{ FAILSLAB "verbose", "0" },
-	{ FAIL_PAGE "ignore-gfp-wait", "N" },
-	{ FAIL_PAGE "ignore-gfp-highmem", "N" },
-	{ FAIL_PAGE "min-order", "0" },
-	{ FAIL_PAGE "verbose", "0" },
-};
-
 /* Attributes that the random failures of ksmd_meets_failures() need as well. */
-static const struct setting random_settings[] = {
+static struct ksm_setting random_settings[] = {
 	{ FAILSLAB "task-filter", "Y" },
 	{ FAILSLAB "times", "-1" },
 	{ FAILSLAB "probability", "10" },
@@ -36,94 +24,21 @@ static const struct setting random_settings[] = {
 	{ FAIL_PAGE "probability", "10" },
 };
 
-#define SETTINGS	ARRAY_SIZE(settings)
-#define RANDOM_SETTINGS	ARRAY_SIZE(random_settings)
-
-static void set_all(const struct setting *list, unsigned int count, char (*old)[32])
-{
-	unsigned int i;
-
-	for (i = 0; i < count; i++) {
-		if (ksm_read_text(list[i].path, old[i], sizeof(old[i])) < 0)
-			ksm_skip("no %s", list[i].path);
-		ksm_check(!ksm_write_text(list[i].path, list[i].value), "%s", list[i].path);
-	}
-}
-
-static void put_all_back(const struct setting *list, unsigned int count, char (*old)[32])
-{
-	while (count--)
-		ksm_write_text(list[count].path, old[count]);
-}
-
-/* The n-th allocation of this thread from now on fails. */
-static void fail_nth(int fd, int n)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d", n);
-
-	ksm_check_eq(pwrite(fd, text, len, 0), len);
-}
-
-/* Return: did an allocation fail since? Whatever is left is called off. */
-static bool has_failed(int fd)
-{
-	char text[16] = "";
-	bool failed;
-
-	ksm_check(pread(fd, text, sizeof(text) - 1, 0) > 0, "fail-nth: %m");
-	failed = !atoi(text);
-	fail_nth(fd, 0);
-	return failed;
-}
-
-static int fail_nth_open(void)
-{
-	int fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		ksm_skip("/proc/thread-self/fail-nth: %m");
-	return fd;
-}
-
-/* A test in a process of its own, so that the settings are put back in any case. */
-static void with_settings(void (*test)(struct ksm_kid *, void *))
-{
-	char old[SETTINGS][32];
-	struct ksm_kid kid;
-	int status;
-
-	set_all(settings, SETTINGS, old);
-	ksm_kid_start(&kid, test, NULL);
-	while (!ksm_kid_gone(&kid, KSM_TEST_SECONDS / 2, &status))
-		kill(kid.pid, SIGKILL);
-	put_all_back(settings, SETTINGS, old);
-	if (WIFEXITED(status))
-		_exit(WEXITSTATUS(status));
-	ksm_fail("killed by signal %d", WTERMSIG(status));
-}
-
-static bool is_ENOMEM(int err)
-{
-	/* madvise() says EAGAIN for want of kernel memory. */
-	return err == ENOMEM || err == EAGAIN;
-}
-
 static void offer_with_failures(struct ksm_kid *parent, void *arg)
 {
-	int fd = fail_nth_open(), n, failures = 0;
+	int fd = ksm_nomem_open(), n, failures = 0;
 
 	for (n = 1; n < 30; n++) {
 		char *mem = ksm_map(PAGES);
 		int err;
 
 		ksm_fill_equal(mem, PAGES, n);
-		fail_nth(fd, n);
+		ksm_nomem_nth(fd, n);
 		err = madvise(mem + 4 * psize(), (PAGES - 8) * psize(), MADV_MERGEABLE) ? errno : 0;
-		if (!has_failed(fd))
+		if (!ksm_nomem_failed(fd))
 			ksm_check_eq(err, 0);
 		failures += !!err;
-		ksm_check(!err || is_ENOMEM(err), "error %d", err);
+		ksm_check(!err || ksm_is_ENOMEM(err), "error %d", err);
 		ksm_check(ksm_vma_has(mem + 4 * psize(), "mg") == !err,
 			  "error %d does not fit to VM_MERGEABLE", err);
 		ksm_mergeable(mem, PAGES);
@@ -136,23 +51,23 @@ static void offer_with_failures(struct ksm_kid *parent, void *arg)
 
 static void madvise_MERGEABLE_without_memory(void)
 {
-	with_settings(offer_with_failures);
+	ksm_nomem_test(offer_with_failures);
 }
 
 /* P21: with one copy impossible the range stays mergeable, and nothing loops. */
 static void unmerge_with_failures(struct ksm_kid *parent, void *arg)
 {
 	char *mem = ksm_map_equal(PAGES, 1);
-	int fd = fail_nth_open(), n, failures = 0;
+	int fd = ksm_nomem_open(), n, failures = 0;
 
 	for (n = 1; n < 45; n++) {
 		int err;
 
 		ksm_merge(mem, PAGES);
-		fail_nth(fd, n);
+		ksm_nomem_nth(fd, n);
 		err = madvise(mem, PAGES * psize(), MADV_UNMERGEABLE) ? errno : 0;
-		has_failed(fd);
-		ksm_check(!err || is_ENOMEM(err), "error %d", err);
+		ksm_nomem_failed(fd);
+		ksm_check(!err || ksm_is_ENOMEM(err), "error %d", err);
 		if (err)
 			ksm_check(ksm_vma_has(mem, "mg"), "error %d, but no longer mergeable", err);
 		else
@@ -168,31 +83,31 @@ static void unmerge_with_failures(struct ksm_kid *parent, void *arg)
 
 static void P21_madvise_UNMERGEABLE_without_memory(void)
 {
-	with_settings(unmerge_with_failures);
+	ksm_nomem_test(unmerge_with_failures);
 }
 
 /* P26: switching off is all or nothing. */
 static void switch_with_failures(struct ksm_kid *parent, void *arg)
 {
 	char *a = ksm_map(PAGES), *b = ksm_map(PAGES);
-	int fd = fail_nth_open(), n, failures = 0;
+	int fd = ksm_nomem_open(), n, failures = 0;
 
 	ksm_fill_equal(a, PAGES, 2);
 	ksm_fill_equal(b, PAGES, 3);
 	for (n = 1; n < 45; n++) {
 		int err;
 
-		fail_nth(fd, n % 12 + 1);
+		ksm_nomem_nth(fd, n % 12 + 1);
 		err = ksm_prctl_merge(1) ? errno : 0;
-		has_failed(fd);
+		ksm_nomem_failed(fd);
 		ksm_check(!err || err == ENOMEM, "switching on: error %d", err);
 		ksm_check_eq(syscall(SYS_prctl, PR_GET_MEMORY_MERGE, 0, 0, 0, 0), !err);
 		ksm_check_sys(ksm_prctl_merge(1));
 		ksm_merge(a, PAGES);
 		ksm_merge(b, PAGES);
-		fail_nth(fd, n);
+		ksm_nomem_nth(fd, n);
 		err = ksm_prctl_merge(0) ? errno : 0;
-		has_failed(fd);
+		ksm_nomem_failed(fd);
 		ksm_check(!err || err == ENOMEM, "switching off: error %d", err);
 		ksm_check_eq(syscall(SYS_prctl, PR_GET_MEMORY_MERGE, 0, 0, 0, 0), !!err);
 		ksm_check(ksm_vma_has(a, "mg") == !!err && ksm_vma_has(b, "mg") == !!err,
@@ -206,29 +121,29 @@ static void switch_with_failures(struct ksm_kid *parent, void *arg)
 
 static void P26_prctl_without_memory(void)
 {
-	with_settings(switch_with_failures);
+	ksm_nomem_test(switch_with_failures);
 }
 
 static void fork_with_failures(struct ksm_kid *parent, void *arg)
 {
 	char *mem = ksm_map_equal(PAGES, 4);
-	int fd = fail_nth_open(), n, failures = 0;
+	int fd = ksm_nomem_open(), n, failures = 0;
 
 	ksm_run();
 	for (n = 1; n < 120; n++) {
 		int status;
 		pid_t pid;
 
-		fail_nth(fd, n);
+		ksm_nomem_nth(fd, n);
 		pid = fork();
 		if (!pid) {
 			ksm_verify_equal(mem, PAGES, 4);
 			_exit(0);
 		}
-		has_failed(fd);
+		ksm_nomem_failed(fd);
 		failures += pid < 0;
 		if (pid < 0) {
-			ksm_check(is_ENOMEM(errno), "fork: %m");
+			ksm_check(ksm_is_ENOMEM(errno), "fork: %m");
 		} else {
 			ksm_check_eq(waitpid(pid, &status, 0), pid);
 			ksm_check_eq(status, 0);
@@ -242,7 +157,7 @@ static void fork_with_failures(struct ksm_kid *parent, void *arg)
 
 static void P39_fork_without_memory(void)
 {
-	with_settings(fork_with_failures);
+	ksm_nomem_test(fork_with_failures);
 }
 
 static void set_make_it_fail(pid_t pid, const char *value)
@@ -281,25 +196,24 @@ static void change_and_verify(struct ksm_kid *parent, void *arg)
 /* One in ten allocations of ksmd fails: it skips a page, and comes back to it. */
 static void ksmd_without_memory(struct ksm_kid *parent, void *arg)
 {
-	char old[RANDOM_SETTINGS][32];
 	pid_t ksmd = ksm_find_ksmd();
 	struct ksm_kid kid;
 	int status;
 
 	set_make_it_fail(ksmd, "1");
-	set_all(random_settings, RANDOM_SETTINGS, old);
+	ksm_settings_set(random_settings, ARRAY_SIZE(random_settings));
 	ksm_run();
 	ksm_kid_start(&kid, change_and_verify, NULL);
 	while (!ksm_kid_gone(&kid, 40, &status))
 		kill(kid.pid, SIGKILL);
-	put_all_back(random_settings, RANDOM_SETTINGS, old);
+	ksm_settings_put_back(random_settings, ARRAY_SIZE(random_settings));
 	set_make_it_fail(ksmd, "0");
 	ksm_check_eq(status, 0);
 }
 
 static void ksmd_skips_pages_without_memory(void)
 {
-	with_settings(ksmd_without_memory);
+	ksm_nomem_test(ksmd_without_memory);
 }
 
 static void exec_with_failure(struct ksm_kid *parent, void *arg)
@@ -309,7 +223,7 @@ static void exec_with_failure(struct ksm_kid *parent, void *arg)
 
 	ksm_check_sys(ksm_prctl_merge(1));
 	ksm_verify_equal(mem, 2, 7);
-	fail_nth(fail_nth_open(), n);
+	ksm_nomem_nth(ksm_nomem_open(), n);
 	execl("/proc/self/exe", "ksm_fault_tests", "after-exec", NULL);
 	/* Exec may fail, also so late that the process is lost. It must not hang. */
 	_exit(0);
@@ -320,7 +234,7 @@ static void exec_with_failures(struct ksm_kid *parent, void *arg)
 	struct ksm_kid kid;
 	int n, status;
 
-	fail_nth_open();
+	ksm_nomem_open();
 	ksm_run();
 	/* Those allocations that come after KSM has been told of the mm. */
 	for (n = 6; n <= 15; n++) {
@@ -331,22 +245,21 @@ static void exec_with_failures(struct ksm_kid *parent, void *arg)
 }
 
 /* Each failure is reported on the console, and each report takes its time. */
-static const struct setting slow_settings[] = {
+static struct ksm_setting slow_settings[] = {
 	{ FAILSLAB "verbose", "1" },
 	{ "/proc/sys/kernel/printk_delay", "100" },
 };
 
 static void exec_with_slow_failures(struct ksm_kid *parent, void *arg)
 {
-	char old[ARRAY_SIZE(slow_settings)][32];
 	struct ksm_kid kid;
 	int status;
 
-	set_all(slow_settings, ARRAY_SIZE(slow_settings), old);
+	ksm_settings_set(slow_settings, ARRAY_SIZE(slow_settings));
 	ksm_kid_start(&kid, exec_with_failures, NULL);
 	while (!ksm_kid_gone(&kid, 40, &status))
 		kill(kid.pid, SIGKILL);
-	put_all_back(slow_settings, ARRAY_SIZE(slow_settings), old);
+	ksm_settings_put_back(slow_settings, ARRAY_SIZE(slow_settings));
 	ksm_check_eq(status, 0);
 }
 
@@ -356,7 +269,7 @@ static void exec_with_slow_failures(struct ksm_kid *parent, void *arg)
  */
 static void P82_exec_without_memory_does_not_hang(void)
 {
-	with_settings(exec_with_slow_failures);
+	ksm_nomem_test(exec_with_slow_failures);
 }
 
 static const struct ksm_test tests[] = {
