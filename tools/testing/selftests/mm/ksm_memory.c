@@ -28,6 +28,14 @@ void ksm_unmap(char *mem, size_t pages)
 	ksm_check_sys(munmap(mem - psize(), (pages + 2) * psize()));
 }
 
+char *ksm_place(size_t pages)
+{
+	char *mem = ksm_map(pages);
+
+	ksm_check_sys(munmap(mem, pages * psize()));
+	return mem;
+}
+
 char *ksm_map_huge(size_t bytes)
 {
 	size_t huge = read_pmd_pagesize();

@@ -10,6 +10,7 @@
 
 char *ksm_map(size_t pages);
 void ksm_unmap(char *mem, size_t pages);
+char *ksm_place(size_t pages);					/* between guard pages: nothing */
 char *ksm_map_huge(size_t bytes);				/* or skip; populated with zeros */
 
 void ksm_fill(void *mem, size_t len, u64 seed);

@@ -9,15 +9,6 @@
 
 #define PAGES	16
 
-/* A place without mappings, for MREMAP_FIXED. */
-static char *place(size_t pages)
-{
-	char *mem = ksm_map(pages);
-
-	ksm_check_sys(munmap(mem, pages * psize()));
-	return mem;
-}
-
 static void move_to(char *from, char *to, size_t pages, int flags)
 {
 	char *got = mremap(from, pages * psize(), pages * psize(),
@@ -28,7 +19,7 @@ static void move_to(char *from, char *to, size_t pages, int flags)
 
 static void P24_moved_pages_keep_content_and_merge_again(void)
 {
-	char *mem = ksm_map_equal(PAGES, 1), *to = place(PAGES);
+	char *mem = ksm_map_equal(PAGES, 1), *to = ksm_place(PAGES);
 
 	ksm_merge(mem, PAGES);
 	move_to(mem, to, PAGES, 0);
@@ -63,7 +54,7 @@ static void P24_a_move_onto_addresses_of_merged_pages(void)
 
 static void two_ranges_change_places(void)
 {
-	char *a = ksm_map_equal(PAGES, 4), *b = ksm_map_equal(PAGES, 5), *aside = place(PAGES);
+	char *a = ksm_map_equal(PAGES, 4), *b = ksm_map_equal(PAGES, 5), *aside = ksm_place(PAGES);
 	int round;
 
 	ksm_run();
@@ -83,7 +74,7 @@ static void two_ranges_change_places(void)
 
 static void a_part_of_merged_pages_moves(void)
 {
-	char *mem = ksm_map_equal(PAGES, 6), *to = place(4);
+	char *mem = ksm_map_equal(PAGES, 6), *to = ksm_place(4);
 	char *hole = mem + 4 * psize();
 
 	ksm_merge(mem, PAGES);
@@ -107,7 +98,7 @@ static void a_part_of_merged_pages_moves(void)
 
 static void merged_pages_grow_and_shrink(void)
 {
-	char *room = place(2 * PAGES), *mem;
+	char *room = ksm_place(2 * PAGES), *mem;
 	size_t size = psize();
 
 	mem = mmap(room, PAGES * size, PROT_READ | PROT_WRITE,
@@ -131,7 +122,7 @@ static void merged_pages_grow_and_shrink(void)
  */
 static void MREMAP_DONTUNMAP_and_merging_at_the_old_place(void)
 {
-	char *mem, *to = place(PAGES);
+	char *mem, *to = ksm_place(PAGES);
 
 	ksm_cgroup_enter("dontunmap");
 	mem = ksm_map_equal(PAGES, 9);
@@ -157,7 +148,7 @@ static void MREMAP_DONTUNMAP_and_merging_at_the_old_place(void)
 
 static void moved_pages_are_still_found_by_reclaim(void)
 {
-	char *mem, *to = place(PAGES);
+	char *mem, *to = ksm_place(PAGES);
 
 	ksm_need_swap();
 	ksm_cgroup_enter("moved");
@@ -192,7 +183,8 @@ static void a_childs_mapping_stays_when_the_parent_moves(void)
 
 static void moving_while_ksmd_merges(void)
 {
-	char *a = ksm_map_equal(PAGES, 13), *to = place(PAGES), *other = ksm_map_equal(PAGES, 13);
+	char *a = ksm_map_equal(PAGES, 13), *other = ksm_map_equal(PAGES, 13);
+	char *to = ksm_place(PAGES);
 	int round;
 
 	ksm_run();

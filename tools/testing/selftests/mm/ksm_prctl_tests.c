@@ -199,8 +199,7 @@ static void P78_adjacent_mappings_stay_one_VMA(void)
 	int i;
 
 	ksm_check_sys(ksm_prctl_merge(1));
-	base = ksm_map(count);
-	ksm_check_sys(munmap(base, count * psize()));
+	base = ksm_place(count);
 	for (i = 0; i < count; i++) {
 		mem = mmap(base + i * psize(), psize(), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
