@@ -86,6 +86,36 @@ static void P21_madvise_UNMERGEABLE_without_memory(void)
 	ksm_nomem_test(unmerge_with_failures);
 }
 
+/* The zero page gives way by faults, page by page: who meets a failure must not go on. */
+static void unmerge_zeros_with_failures(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_merge_zeros(PAGES);
+	int fd = ksm_nomem_open(), n, failures = 0;
+
+	for (n = 1; n < 45; n++) {
+		int err;
+
+		ksm_mergeable(mem, PAGES);
+		ksm_await_zero_pages(PAGES);
+		ksm_nomem_nth(fd, n);
+		err = madvise(mem, PAGES * psize(), MADV_UNMERGEABLE) ? errno : 0;
+		ksm_nomem_failed(fd);
+		ksm_check(!err || ksm_is_ENOMEM(err), "error %d", err);
+		ksm_check(ksm_vma_has(mem, "mg") == !!err,
+			  "error %d does not fit to VM_MERGEABLE", err);
+		if (!err)
+			ksm_check_eq(ksm_stat(0, "ksm_zero_pages"), 0);
+		failures += !!err;
+		ksm_verify_zeros(mem, PAGES);
+	}
+	ksm_check(failures, "no allocation failed");
+}
+
+static void P21_unmerging_zero_pages_without_memory(void)
+{
+	ksm_nomem_test(unmerge_zeros_with_failures);
+}
+
 /* P26: switching off is all or nothing. */
 static void switch_with_failures(struct ksm_kid *parent, void *arg)
 {
@@ -275,6 +305,7 @@ static void P82_exec_without_memory_does_not_hang(void)
 static const struct ksm_test tests[] = {
 	KSM_TEST(madvise_MERGEABLE_without_memory),
 	KSM_TEST(P21_madvise_UNMERGEABLE_without_memory),
+	KSM_TEST(P21_unmerging_zero_pages_without_memory),
 	KSM_TEST(P26_prctl_without_memory),
 	KSM_TEST(P39_fork_without_memory),
 	KSM_TEST(ksmd_skips_pages_without_memory),
