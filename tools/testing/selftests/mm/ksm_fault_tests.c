@@ -3,6 +3,7 @@
  * Allocations that fail (CONFIG_FAULT_INJECTION): KSM does without, says so where
  * somebody asked, and leaves content, counters and processes as they were.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -114,6 +115,41 @@ static void unmerge_zeros_with_failures(struct ksm_kid *parent, void *arg)
 static void P21_unmerging_zero_pages_without_memory(void)
 {
 	ksm_nomem_test(unmerge_zeros_with_failures);
+}
+
+#define SHARED	4
+
+/* Of two processes each has pages to copy: whichever of them there is no memory for. */
+static void unmerge_all_with_failures(struct ksm_kid *parent, void *arg)
+{
+	int fd = ksm_nomem_open(), run = ksm_files_open("run", O_WRONLY), n, failures = 0;
+	struct ksm_sharer sharers[2];
+
+	ksm_sharers_start(sharers, 2, SHARED, 5);
+	for (n = 1; n < 8 * SHARED; n++) {
+		int err;
+
+		ksm_sharers_merge(sharers, 2);
+		ksm_nomem_nth(fd, n);
+		err = write(run, "2", 1) < 0 ? errno : 0;
+		ksm_nomem_failed(fd);
+		ksm_check(!err || err == ENOMEM, "error %d", err);
+		failures += !!err;
+		if (err) {
+			ksm_check_eq(ksm_knob_get("run"), 0);
+			ksm_unmerge_all();
+		}
+		ksm_check_eq(ksm_sharers_merged(sharers, 2), 0);
+		ksm_sharers_do(sharers, 2, KSM_VERIFY, 5);
+	}
+	/* What is written, and the first copy for each of them. */
+	ksm_check(failures >= 3, "%d allocations failed", failures);
+	ksm_sharers_end(sharers, 2);
+}
+
+static void P21_run_2_without_memory(void)
+{
+	ksm_nomem_test(unmerge_all_with_failures);
 }
 
 /* P26: switching off is all or nothing. */
@@ -306,6 +342,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(madvise_MERGEABLE_without_memory),
 	KSM_TEST(P21_madvise_UNMERGEABLE_without_memory),
 	KSM_TEST(P21_unmerging_zero_pages_without_memory),
+	KSM_TEST(P21_run_2_without_memory),
 	KSM_TEST(P26_prctl_without_memory),
 	KSM_TEST(P39_fork_without_memory),
 	KSM_TEST(ksmd_skips_pages_without_memory),

@@ -107,7 +107,7 @@ void ksm_sharers_start(struct ksm_sharer *all, unsigned int count, size_t pages,
 	}
 }
 
-static size_t count_merged(const struct ksm_sharer *all, unsigned int count)
+size_t ksm_sharers_merged(const struct ksm_sharer *all, unsigned int count)
 {
 	struct ksm_area area;
 	size_t merged = 0;
@@ -129,7 +129,7 @@ void ksm_sharers_merge(struct ksm_sharer *all, unsigned int count)
 	ksm_run();
 	for (scan = 0; scan < KSM_MERGE_SCANS && merged < want; scan++) {
 		ksm_wait_scans(1);
-		merged = count_merged(all, count);
+		merged = ksm_sharers_merged(all, count);
 	}
 	ksm_stop();
 	ksm_check(merged == want, "%zu of %zu pages are KSM pages after %d scans", merged, want,

@@ -27,6 +27,7 @@ enum ksm_order {
 
 void ksm_sharers_start(struct ksm_sharer *all, unsigned int count, size_t pages, u64 seed);
 void ksm_sharers_merge(struct ksm_sharer *all, unsigned int count);
+size_t ksm_sharers_merged(const struct ksm_sharer *all, unsigned int count);	/* KSM pages */
 void ksm_sharer_do(struct ksm_sharer *sharer, int order, u64 arg);
 void ksm_sharers_do(struct ksm_sharer *all, unsigned int count, int order, u64 arg);
 void ksm_sharers_end(struct ksm_sharer *all, unsigned int count);
