@@ -190,6 +190,47 @@ static void P26_prctl_without_memory(void)
 	ksm_nomem_test(switch_with_failures);
 }
 
+static char *move(char *from, char *to)
+{
+	return mremap(from, PAGES * psize(), PAGES * psize(), MREMAP_MAYMOVE | MREMAP_FIXED, to);
+}
+
+/* P24: what cannot be unmerged stays where it is, and what moves has been unmerged. */
+static void move_with_failures(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_map_equal(PAGES, 6), *to = ksm_place(PAGES), *there;
+	int fd = ksm_nomem_open(), n, failures = 0;
+	struct ksm_area area;
+
+	for (n = 1; n < 60; n++) {
+		int err;
+
+		ksm_merge(mem, PAGES);
+		ksm_nomem_nth(fd, n);
+		there = move(mem, to);
+		err = there == MAP_FAILED ? errno : 0;
+		ksm_nomem_failed(fd);
+		ksm_check(!err || err == ENOMEM, "error %d", err);
+		ksm_area(0, to, PAGES, &area);
+		if (err)
+			ksm_check_eq(area.vmas, 0);
+		else
+			ksm_check_eq(area.ksm, 0);
+		there = err ? mem : to;
+		ksm_check(ksm_vma_has(there, "mg"), "error %d, and no longer mergeable", err);
+		ksm_verify_equal(there, PAGES, 6);
+		failures += !!err;
+		if (!err)
+			ksm_check(move(to, mem) == mem, "mremap: %m");
+	}
+	ksm_check(failures, "no allocation failed");
+}
+
+static void P24_mremap_without_memory(void)
+{
+	ksm_nomem_test(move_with_failures);
+}
+
 static void fork_with_failures(struct ksm_kid *parent, void *arg)
 {
 	char *mem = ksm_map_equal(PAGES, 4);
@@ -343,6 +384,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P21_madvise_UNMERGEABLE_without_memory),
 	KSM_TEST(P21_unmerging_zero_pages_without_memory),
 	KSM_TEST(P21_run_2_without_memory),
+	KSM_TEST(P24_mremap_without_memory),
 	KSM_TEST(P26_prctl_without_memory),
 	KSM_TEST(P39_fork_without_memory),
 	KSM_TEST(ksmd_skips_pages_without_memory),
