@@ -80,6 +80,23 @@ static void without_use_zero_pages_zeros_merge_like_others(void)
 	ksm_verify_zeros(mem, PAGES);
 }
 
+static void switched_off_use_zero_pages_leaves_zero_pages_alone(void)
+{
+	char *mem = ksm_merge_zeros(PAGES), *later;
+	unsigned long pfn = ksm_pfn(mem);
+	unsigned int i;
+
+	ksm_knob_set("use_zero_pages", 0);
+	later = ksm_map_zeros(PAGES);
+	ksm_merge(later, PAGES);
+	expect_zero_pages(PAGES, PAGES);
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), 0);
+	for (i = 0; i < PAGES; i++)
+		ksm_check_eq(ksm_pfn(mem + i * psize()), pfn);
+	ksm_verify_zeros(mem, PAGES);
+	ksm_verify_zeros(later, PAGES);
+}
+
 static void who_writes_gets_a_page(void)
 {
 	char *mem = ksm_merge_zeros(PAGES);
@@ -306,6 +323,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(zeros_become_the_zero_page),
 	KSM_TEST(zero_pages_count_as_saved),
 	KSM_TEST(without_use_zero_pages_zeros_merge_like_others),
+	KSM_TEST(switched_off_use_zero_pages_leaves_zero_pages_alone),
 	KSM_TEST(who_writes_gets_a_page),
 	KSM_TEST(nearly_zero_is_not_zero),
 	KSM_TEST(P17_bits_of_the_PTE_survive),
