@@ -185,6 +185,24 @@ static void P70_zero_pages_are_unmerged(void)
 	ksm_verify_zeros(mem, PAGES);
 }
 
+/* It is not the program that looks at them. */
+static void P70_zero_pages_that_nobody_may_read_are_unmerged(void)
+{
+	int pkey = syscall(SYS_pkey_alloc, 0, PKEY_DISABLE_ACCESS);
+	const int prot = PROT_READ | PROT_WRITE;
+	char *mem;
+
+	if (pkey <= 0)
+		ksm_skip("no protection keys: %m");
+	mem = ksm_merge_zeros(PAGES);
+	ksm_check_sys(syscall(SYS_pkey_mprotect, mem, PAGES * psize(), prot, pkey));
+	expect_zero_pages(PAGES, PAGES);
+	ksm_unmergeable(mem, PAGES);
+	expect_zero_pages(0, 0);
+	ksm_check_sys(syscall(SYS_pkey_mprotect, mem, PAGES * psize(), prot, 0));
+	ksm_verify_zeros(mem, PAGES);
+}
+
 static void P71_the_count_follows_every_unmapping(void)
 {
 	char *mem = ksm_merge_zeros(PAGES);
@@ -329,6 +347,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P17_bits_of_the_PTE_survive),
 	KSM_TEST(P69_pages_leave_the_rss),
 	KSM_TEST(P70_zero_pages_are_unmerged),
+	KSM_TEST(P70_zero_pages_that_nobody_may_read_are_unmerged),
 	KSM_TEST(P71_the_count_follows_every_unmapping),
 	KSM_TEST(P71_a_huge_page_takes_zero_pages_in),
 	KSM_TEST(P72_a_moved_zero_page_is_an_ordinary_one),
