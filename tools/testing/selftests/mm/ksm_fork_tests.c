@@ -15,15 +15,6 @@
 
 #define PAGES	16
 
-static int other_node(pid_t pid, const void *page)
-{
-	int node[2], status = -EINVAL;
-
-	ksm_two_nodes(node);
-	ksm_check_sys(syscall(SYS_move_pages, pid, 1UL, &page, NULL, &status, 0));
-	return status == node[0] ? node[1] : node[0];
-}
-
 static void obey_orders(struct ksm_kid *parent, void *arg)
 {
 	char *mem = arg;
@@ -71,7 +62,7 @@ static void P52_a_page_moves_with_children_that_ksmd_never_saw(void)
 	int to;
 
 	ksm_merge(mem, PAGES);
-	to = other_node(0, mem);
+	to = ksm_other_node(0, mem);
 	pfn = ksm_pfn(mem);
 	ksm_kid_start(&kid, obey_with_a_child, mem);
 	grandchild = ksm_kid_recv(&kid);
@@ -166,7 +157,7 @@ static void P52_a_child_outlives_the_one_that_merged(void)
 
 	child = start_an_orphan(&kid, obey_as_an_orphan, &mem);
 	pfn = ksm_pfn_of(child, mem);
-	to = other_node(child, mem);
+	to = ksm_other_node(child, mem);
 	ksm_check_eq(ksm_move_page(child, mem, to), to);
 	ksm_check(ksm_pfn_of(child, mem) != pfn, "the page did not move");
 	ksm_check_eq(ksm_pfn_of(child, mem + psize()), ksm_pfn_of(child, mem));

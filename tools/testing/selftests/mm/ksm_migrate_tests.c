@@ -268,7 +268,7 @@ static void P86_a_page_that_the_parent_still_maps_can_move(void)
 		ksm_skip("the child's KSM page is none of those shared by fork");
 	ksm_check_eq(ksm_ksm_pages(mem, 2), 1);
 
-	to = ksm_node_of(page) == node[0] ? node[1] : node[0];
+	to = ksm_other_node(0, page);
 	ksm_check_eq(ksm_move_page(0, page, to), to);
 	moved = ksm_pfn(page);
 	ksm_check(moved != pfn, "the page did not move");

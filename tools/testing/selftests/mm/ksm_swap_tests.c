@@ -200,18 +200,10 @@ static void P61_many_swap_in_at_once_within_a_limit(void)
 
 /* ------------------------------------------------------------------------ */
 
-static int other_node(const char *page)
-{
-	int node[2];
-
-	ksm_two_nodes(node);
-	return ksm_node_of(page) == node[0] ? node[1] : node[0];
-}
-
 /* Wherever it is mapped it can be found: what cannot be found cannot move. */
 static void check_that_it_moves(char *page, const char *what)
 {
-	int to = other_node(page), got = ksm_move_page(0, page, to);
+	int to = ksm_other_node(0, page), got = ksm_move_page(0, page, to);
 
 	ksm_check(got == to, "%s is stuck: %d", what, got);
 	ksm_verify_equal(page, 1, SEED);

@@ -90,6 +90,15 @@ int ksm_node_of(const void *addr)
 	return status;
 }
 
+int ksm_other_node(pid_t pid, const void *addr)
+{
+	int node[2], status = -EINVAL;
+
+	ksm_two_nodes(node);
+	ksm_check_sys(syscall(SYS_move_pages, pid, 1UL, &addr, NULL, &status, 0));
+	return status == node[0] ? node[1] : node[0];
+}
+
 unsigned long ksm_free_swap_kib(void)
 {
 	char text[1024], *line;

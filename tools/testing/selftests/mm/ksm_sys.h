@@ -10,6 +10,7 @@
 int ksm_find_nodes(int node[2]);				/* how many, up to 2 */
 void ksm_two_nodes(int node[2]);				/* or skip */
 int ksm_node_of(const void *addr);				/* of a present page */
+int ksm_other_node(pid_t pid, const void *addr);		/* than that of the page; or skip */
 long ksm_bind(char *mem, size_t pages, int node);
 int ksm_move_page(pid_t pid, const void *addr, int node);	/* its node, or -errno */
 
