@@ -107,6 +107,17 @@ static void P7_a_device_takes_pages_under_scan(void)
 	ksm_verify_equal(mem, PAGES, 3);
 }
 
+/* A page moves if its references are known, each of them: where there are two nodes. */
+static void check_nobody_holds(const char *page)
+{
+	int node[2], to;
+
+	if (ksm_find_nodes(node) < 2)
+		return;
+	to = ksm_other_node(0, page);
+	ksm_check_eq(ksm_move_page(0, page, to), to);
+}
+
 /* Its PTEs would lead to where no CPU can read, and its node as well. */
 static void KSM_pages_do_not_move_to_a_device(void)
 {
@@ -116,6 +127,7 @@ static void KSM_pages_do_not_move_to_a_device(void)
 	ksm_merge(mem, PAGES);
 	ksm_check_eq(take(fd, HMM_DMIRROR_MIGRATE_TO_DEV, mem, seen, PAGES), -ENOENT);
 	ksm_check_eq(ksm_ksm_pages(mem, PAGES), PAGES);
+	check_nobody_holds(mem);
 	/* Twins are compared with the page, and rounds come by. */
 	twins = ksm_map_equal(PAGES, 4);
 	ksm_expect(twins, PAGES, PAGES);
