@@ -20,37 +20,83 @@ static void fold_counters(void)
 	ksm_read_text("/proc/sys/vm/stat_refresh", text, sizeof(text));
 }
 
-static void read_back_into_the_swap_cache(char *mem, u64 seed)
+static void read_back_into_the_swap_cache(char *mem, size_t pages)
 {
-	ksm_swap_out(mem, PAGES);
-	ksm_check_sys(madvise(mem, PAGES * psize(), MADV_WILLNEED));
-	ksm_verify_equal(mem, PAGES, seed);
+	ksm_swap_out(mem, pages);
+	ksm_check_sys(madvise(mem, pages * psize(), MADV_WILLNEED));
+}
+
+/* Pages that are in swap as well, and what is free there. */
+struct slots {
+	long	cached, free_kib;
+};
+
+static struct slots count_slots(void)
+{
+	struct slots now;
+
 	fold_counters();
+	now.cached = ksm_vmstat("nr_swapcached");
+	now.free_kib = ksm_free_swap_kib();
+	if (now.cached < PAGES / 2)
+		ksm_skip("%ld pages only are in the swap cache", now.cached);
+	return now;
+}
+
+static void check_slots_are_freed(const struct slots *before)
+{
+	fold_counters();
+	ksm_check(ksm_vmstat("nr_swapcached") <= before->cached - PAGES / 2,
+		  "%ld pages in the swap cache, there were %ld",
+		  ksm_vmstat("nr_swapcached"), before->cached);
+	/* Slots go back in bundles of 64. */
+	ksm_check((long)ksm_free_swap_kib() >= before->free_kib + PAGES / 2 * psize() / 1024,
+		  "%lu KiB of swap are free, there were %ld", ksm_free_swap_kib(),
+		  before->free_kib);
 }
 
 /* P11: the page that is replaced is nobody's any more, nor is its place in swap. */
 static void P11_the_swap_slots_of_replaced_pages_are_freed(void)
 {
-	long cached, free;
+	struct slots before;
 	char *mem;
 
 	ksm_need_swap();
 	ksm_cgroup_enter("slots");
 	mem = ksm_map_equal(PAGES, 1);
-	read_back_into_the_swap_cache(mem, 1);
-	cached = ksm_vmstat("nr_swapcached");
-	free = ksm_free_swap_kib();
-	if (cached < PAGES / 2)
-		ksm_skip("%ld pages only are in the swap cache", cached);
-	ksm_merge(mem, PAGES);
-	fold_counters();
-	ksm_check(ksm_vmstat("nr_swapcached") <= cached - PAGES / 2,
-		  "%ld pages in the swap cache, there were %ld",
-		  ksm_vmstat("nr_swapcached"), cached);
-	/* Slots go back in bundles of 64. */
-	ksm_check((long)ksm_free_swap_kib() >= free + PAGES / 2 * psize() / 1024,
-		  "%lu KiB of swap are free, there were %ld", ksm_free_swap_kib(), free);
+	read_back_into_the_swap_cache(mem, PAGES);
 	ksm_verify_equal(mem, PAGES, 1);
+	before = count_slots();
+	ksm_merge(mem, PAGES);
+	check_slots_are_freed(&before);
+	ksm_verify_equal(mem, PAGES, 1);
+}
+
+/*
+ * P11: nor is a KSM page, when the last of those that shared it has a copy.  Which of two
+ * equal pages becomes the KSM page does not matter: both are in the swap cache.
+ */
+static void P11_the_swap_slots_of_unmerged_pages_are_freed(void)
+{
+	struct slots before;
+	char *mem, *twins;
+
+	ksm_need_swap();
+	ksm_cgroup_enter("unmerged");
+	mem = ksm_map(2 * PAGES);
+	twins = mem + PAGES * psize();
+	ksm_fill_unique(mem, PAGES, 8);
+	ksm_fill_unique(twins, PAGES, 8);
+	ksm_mergeable(mem, 2 * PAGES);
+	read_back_into_the_swap_cache(mem, 2 * PAGES);
+	ksm_verify_unique(mem, PAGES, 8);
+	ksm_verify_unique(twins, PAGES, 8);
+	ksm_merge(mem, 2 * PAGES);
+	before = count_slots();
+	ksm_unmergeable(mem, 2 * PAGES);
+	check_slots_are_freed(&before);
+	ksm_verify_unique(mem, PAGES, 8);
+	ksm_verify_unique(twins, PAGES, 8);
 }
 
 /* No page may be freed while it counts as locked. */
@@ -249,6 +295,7 @@ static void P31_OOM_kills_who_unmerges_and_no_innocent(void)
 
 static const struct ksm_test tests[] = {
 	KSM_TEST(P11_the_swap_slots_of_replaced_pages_are_freed),
+	KSM_TEST(P11_the_swap_slots_of_unmerged_pages_are_freed),
 	KSM_TEST(P42_locked_memory_merges_and_is_unlocked),
 	KSM_TEST(P42_a_KSM_page_is_locked_for_those_who_joined),
 	KSM_TEST(P42_exit_with_locked_memory_that_merged),
