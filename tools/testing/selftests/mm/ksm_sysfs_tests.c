@@ -118,6 +118,31 @@ static void with_pages_to_scan_0_ksmd_sleeps(void)
 	ksm_verify_equal(mem, 4, 8);
 }
 
+/* Has it had no CPU for a tenth of a second? */
+static bool ksmd_sleeps(void)
+{
+	u64 cpu = ksm_ksmd_ns();
+
+	usleep(100000);
+	return ksm_ksmd_ns() == cpu;
+}
+
+/* An advisor sets how many pages are scanned, and then there are some to scan. */
+static void an_advisor_wakes_ksmd(void)
+{
+	char *mem = ksm_map_equal(4, 9);
+
+	ksm_need_knob("advisor_mode");
+	ksm_knob_set("pages_to_scan", 0);
+	ksm_run();
+	ksm_await(ksmd_sleeps(), 10, "with nothing to scan ksmd does not sleep");
+	/* Nothing else may wake it now. */
+	ksm_check(!ksm_knob_write("advisor_mode", "scan-time"), "scan-time is refused");
+	ksm_await(ksm_ksm_pages(mem, 4) == 4, 10,
+		  "not merged after 10 s: ksmd did not wake up");
+	ksm_verify_equal(mem, 4, 9);
+}
+
 static void offer_and_merge(struct ksm_kid *parent, void *arg)
 {
 	char *mem = ksm_map_equal(2, 6);
@@ -182,6 +207,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(a_shorter_sleep_wakes_ksmd),
 	KSM_TEST(pages_to_scan_limits_a_batch),
 	KSM_TEST(with_pages_to_scan_0_ksmd_sleeps),
+	KSM_TEST(an_advisor_wakes_ksmd),
 	KSM_TEST(P41_the_first_to_register_wakes_ksmd),
 	KSM_TEST(run_can_be_flipped_while_memory_changes),
 	KSM_TEST(ksmd_is_a_nice_thread),
