@@ -100,6 +100,17 @@ static void P26_switching_off_unmerges_everything(void)
 	ksm_verify_equal(mem, PAGES, 4);
 }
 
+static void switching_off_what_was_never_on_changes_nothing(void)
+{
+	char *mem = ksm_map_equal(PAGES, 12);
+
+	ksm_merge(mem, PAGES);
+	ksm_check_sys(ksm_prctl_merge(0));
+	ksm_check(ksm_vma_has(mem, "mg"), "what madvise() offered is not offered any more");
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), PAGES);
+	ksm_verify_equal(mem, PAGES, 12);
+}
+
 static void a_range_can_be_taken_out(void)
 {
 	char *mem = map_filled(PAGES, 7);
@@ -219,6 +230,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(mappings_before_and_after_merge),
 	KSM_TEST(the_heap_merges),
 	KSM_TEST(P26_switching_off_unmerges_everything),
+	KSM_TEST(switching_off_what_was_never_on_changes_nothing),
 	KSM_TEST(a_range_can_be_taken_out),
 	KSM_TEST(P16_shared_mappings_are_left_alone),
 	KSM_TEST(fork_inherits),
