@@ -55,13 +55,20 @@ static void mappings_before_and_after_merge(void)
 	ksm_verify_equal(after, PAGES, 2);
 }
 
-static void the_heap_merges(void)
+/* The next whole page of the heap, in a process that merges all it has. */
+static char *heap_end(void)
 {
-	char *start;
+	char *end;
 
 	ksm_check_sys(ksm_prctl_merge(1));
-	start = sbrk(0);
-	start += -(uintptr_t)start % psize();
+	end = sbrk(0);
+	return end + -(uintptr_t)end % psize();
+}
+
+static void the_heap_merges(void)
+{
+	char *start = heap_end();
+
 	ksm_check(!brk(start + PAGES * psize()), "brk: %m");
 	ksm_fill_equal(start, PAGES, 3);
 	ksm_check(ksm_vma_has(start, "mg"), "the heap is not mergeable");
@@ -224,6 +231,20 @@ static void P78_adjacent_mappings_stay_one_VMA(void)
 	ksm_verify_equal(base, count, 11);
 }
 
+static void P78_a_heap_that_grows_stays_one_VMA(void)
+{
+	const int count = 100;
+	char *start = heap_end();
+	struct ksm_area area;
+	int i;
+
+	for (i = 0; i < count; i++)
+		ksm_check(!brk(start + (i + 1) * psize()), "brk: %m");
+	ksm_area(0, start, count, &area);
+	ksm_check_eq(area.vmas, 1);
+	ksm_check(ksm_vma_has(start, "mg"), "not mergeable");
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(get_tells_what_set_did),
 	KSM_TEST(no_capability_is_needed),
@@ -236,6 +257,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(fork_inherits),
 	KSM_TEST(P40_exec_inherits),
 	KSM_TEST(P78_adjacent_mappings_stay_one_VMA),
+	KSM_TEST(P78_a_heap_that_grows_stays_one_VMA),
 };
 
 int main(int argc, char **argv)
