@@ -3,9 +3,8 @@
  * The tracepoints of the group ksm: names, fields, that they fire, and what they say then.
  */
 #include <stdio.h>
-#include <signal.h>
-#include <sys/stat.h>
 
+#include "ksm_trace.h"
 #include "ksm_util.h"
 
 static const struct event {
@@ -31,20 +30,6 @@ static const struct event advisor = {
 	"ksm_advisor", { "scan_time", "pages_to_scan", "cpu_percent" }
 };
 
-static const char *tracefs(void)
-{
-	static const char * const dirs[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
-	char path[128];
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
-		snprintf(path, sizeof(path), "%s/events", dirs[i]);
-		if (!access(path, F_OK))
-			return dirs[i];
-	}
-	ksm_skip("there is no /sys/kernel/tracing");
-}
-
 /* "field:unsigned long pfn;	offset:…": the name stands before the semicolon. */
 static bool has_field(const char *format, const char *name)
 {
@@ -65,7 +50,7 @@ static bool check_fields(const struct event *event)
 	char path[256], format[4096];
 	unsigned int i;
 
-	snprintf(path, sizeof(path), "%s/events/ksm/%s/format", tracefs(), event->name);
+	snprintf(path, sizeof(path), "%s/events/ksm/%s/format", ksm_trace_root(), event->name);
 	if (ksm_read_text(path, format, sizeof(format)) < 0)
 		return false;
 	for (i = 0; event->fields[i]; i++)
@@ -92,46 +77,6 @@ static void the_advisors_tracepoint_has_its_fields(void)
 #define EQUAL	8
 #define UNIQUE	2
 
-static void merge_and_go(struct ksm_kid *parent, void *arg)
-{
-	/* The second mapping stays, so that there is something to leave at the end. */
-	char *mem = ksm_map_equal(EQUAL, 1), *rest = ksm_map_unique(UNIQUE, 2);
-	unsigned int i;
-
-	for (i = 0; i < EQUAL; i++)
-		ksm_kid_send(parent, ksm_pfn(mem + i * psize()));
-	ksm_merge(mem, EQUAL);
-	ksm_kid_send(parent, ksm_pfn(mem));
-	ksm_verify_equal(mem, EQUAL, 1);
-	ksm_unmap(mem, EQUAL);
-	ksm_run();
-	ksm_await(!ksm_knob_get("pages_shared"), 10, "pages_shared stays %ld",
-		  ksm_knob_get("pages_shared"));
-	/* Until a round says at its end how little there is. */
-	ksm_wait_scans(1);
-	ksm_verify_unique(rest, UNIQUE, 2);
-}
-
-static char seen[1 << 20];
-
-static bool was_seen(const char *name)
-{
-	char word[64];
-
-	snprintf(word, sizeof(word), " %s: ", name);
-	return strstr(seen, word);
-}
-
-static bool all_seen(const char *trace)
-{
-	unsigned int i, count = 0;
-
-	ksm_check(ksm_read_text(trace, seen, sizeof(seen)) >= 0, "%s cannot be read", trace);
-	for (i = 0; i < ARRAY_SIZE(events); i++)
-		count += was_seen(events[i].name);
-	return count == ARRAY_SIZE(events);
-}
-
 /* ------------------------------------------------------------------------- */
 /* What they say.                                                             */
 
@@ -143,17 +88,6 @@ struct told {
 	unsigned int	items, most_items;
 	unsigned int	merged;
 };
-
-/* Return: what a line says if it is of that event, or NULL. */
-static const char *said_by(const char *line, const char *name)
-{
-	char word[64];
-	const char *at;
-
-	snprintf(word, sizeof(word), " %s: ", name);
-	at = strstr(line, word);
-	return at ? at + strlen(word) : NULL;
-}
 
 static void hear_round(struct told *told, const char *text, bool begins)
 {
@@ -247,78 +181,104 @@ static void hear(struct told *told, const char *line)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(listeners); i++) {
-		text = said_by(line, listeners[i].name);
+		text = ksm_trace_said(line, listeners[i].name);
 		if (text)
 			listeners[i].hear(told, text);
 	}
 }
 
-/* Takes what was seen apart. */
-static void check_what_was_said(struct told *told)
+/* All that was said so far. */
+static void hear_all(struct told *told, const char *dir)
 {
 	char *line, *rest;
 
-	for (line = strtok_r(seen, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+	told->seq = -1;
+	for (line = strtok_r(ksm_trace_read(dir), "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest))
 		if (*line != '#')
 			hear(told, line);
-	/* The first two merge at once. */
-	ksm_check(told->merged == EQUAL - 1, "told of %u merges of %d", told->merged, EQUAL - 1);
-	ksm_check(told->most_items >= EQUAL && told->most_items <= EQUAL + UNIQUE,
-		  "%u items of %d pages", told->most_items, EQUAL + UNIQUE);
-	ksm_check(told->items <= UNIQUE, "%u items of %d pages at the end", told->items, UNIQUE);
 }
 
-static void write_to_instance(const char *dir, const char *file, const char *text)
-{
-	char path[256];
-	int err;
+/* ------------------------------------------------------------------------- */
+/* What there is to say.                                                      */
 
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	err = ksm_write_text(path, text);
-	ksm_check(!err, "%s: %s", path, strerror(-err));
+static void tell_where(struct ksm_kid *parent, const char *mem)
+{
+	unsigned int i;
+
+	for (i = 0; i < EQUAL; i++)
+		ksm_kid_send(parent, ksm_pfn(mem + i * psize()));
 }
 
-static void record(struct ksm_kid *parent, void *arg)
+/* Record what @run does, which tells where its pages are before they merge, and then. */
+static void record(struct told *told, const char *dir,
+		   void (*run)(struct ksm_kid *parent, void *arg))
 {
-	const char *dir = arg;
-	char path[256];
-	struct told told = { .seq = -1 };
 	struct ksm_kid kid;
 	unsigned int i;
-	u64 end;
 
 	/* Slow, or the events of thousands of scans push the rare ones out. */
 	ksm_knob_set("sleep_millisecs", 10);
-	write_to_instance(dir, "events/ksm/enable", "1");
-	ksm_kid_start(&kid, merge_and_go, NULL);
+	ksm_trace_begin(dir);
+	ksm_kid_start(&kid, run, NULL);
 	for (i = 0; i < EQUAL; i++)
-		told.before[i] = ksm_kid_recv(&kid);
-	told.kept = ksm_kid_recv(&kid);
+		told->before[i] = ksm_kid_recv(&kid);
+	told->kept = ksm_kid_recv(&kid);
 	ksm_kid_end(&kid);
-	snprintf(path, sizeof(path), "%s/trace", dir);
+}
+
+static void merge_and_go(struct ksm_kid *parent, void *arg)
+{
+	/* The second mapping stays, so that there is something to leave at the end. */
+	char *mem = ksm_map_equal(EQUAL, 1), *rest = ksm_map_unique(UNIQUE, 2);
+
+	tell_where(parent, mem);
+	ksm_merge(mem, EQUAL);
+	ksm_kid_send(parent, ksm_pfn(mem));
+	ksm_verify_equal(mem, EQUAL, 1);
+	ksm_unmap(mem, EQUAL);
+	ksm_run();
+	ksm_await(!ksm_knob_get("pages_shared"), 10, "pages_shared stays %ld",
+		  ksm_knob_get("pages_shared"));
+	/* Until a round says at its end how little there is. */
+	ksm_wait_scans(1);
+	ksm_verify_unique(rest, UNIQUE, 2);
+}
+
+static bool all_said(const char *dir)
+{
+	const char *text = ksm_trace_read(dir);
+	unsigned int i, count = 0;
+
+	for (i = 0; i < ARRAY_SIZE(events); i++)
+		count += !!ksm_trace_said(text, events[i].name);
+	return count == ARRAY_SIZE(events);
+}
+
+static void record_merges(struct ksm_kid *parent, void *dir)
+{
+	struct told told = { };
+	unsigned int i;
+	u64 end;
+
+	record(&told, dir, merge_and_go);
 	end = ksm_now_ms() + 10000 * KSM_PATIENCE;
-	while (!all_seen(path) && ksm_now_ms() < end)
+	while (!all_said(dir) && ksm_now_ms() < end)
 		ksm_nap();
 	for (i = 0; i < ARRAY_SIZE(events); i++)
-		ksm_check(was_seen(events[i].name), "%s did not fire", events[i].name);
-	check_what_was_said(&told);
+		ksm_check(ksm_trace_said(ksm_trace_read(dir), events[i].name), "%s did not fire",
+			  events[i].name);
+	hear_all(&told, dir);
+	/* The first two merge at once. */
+	ksm_check(told.merged == EQUAL - 1, "told of %u merges of %d", told.merged, EQUAL - 1);
+	ksm_check(told.most_items >= EQUAL && told.most_items <= EQUAL + UNIQUE,
+		  "%u items of %d pages", told.most_items, EQUAL + UNIQUE);
+	ksm_check(told.items <= UNIQUE, "%u items of %d pages at the end", told.items, UNIQUE);
 }
 
 static void tracepoints_fire(void)
 {
-	char dir[256];
-	struct ksm_kid kid;
-	int status;
-
-	snprintf(dir, sizeof(dir), "%s/instances/ksm_selftest", tracefs());
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		ksm_skip("%s: %m", dir);
-	ksm_kid_start(&kid, record, dir);
-	if (!ksm_kid_gone(&kid, 60, &status))
-		status = ksm_kid_kill(&kid, SIGKILL);
-	write_to_instance(dir, "events/ksm/enable", "0");
-	rmdir(dir);
-	ksm_check_eq(status, 0);
+	ksm_trace_test(record_merges);
 }
 
 static const struct ksm_test tests[] = {
