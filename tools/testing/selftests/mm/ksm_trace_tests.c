@@ -82,11 +82,18 @@ static void the_advisors_tracepoint_has_its_fields(void)
 
 struct told {
 	unsigned long	before[EQUAL];	/* where the pages were */
-	unsigned long	kept;		/* the KSM page */
+	unsigned long	kept;		/* the KSM page, or the zero page */
+	bool		zeros;		/* the zero page: the one that goes may be told of */
 	char		mm[32];		/* the one mm there is */
 	int		seq;		/* of the last round, -1 for none */
 	unsigned int	items, most_items;
 	unsigned int	merged;
+	unsigned int	left;		/* items of the KSM page, while it is there */
+	unsigned int	ended;		/* nodes */
+	unsigned int	advices;
+	long long	seconds;	/* of the last advice */
+	unsigned long	pages;
+	unsigned int	percent;
 };
 
 static void hear_round(struct told *told, const char *text, bool begins)
@@ -133,10 +140,10 @@ static void hear_merge(struct told *told, const char *text)
 	hear_mm(told, text);
 	for (i = 0; i < EQUAL; i++)
 		found += told->before[i] == pfn;
-	ksm_check(found, "no page of ours: %s", text);
+	ksm_check(found || pfn == told->kept, "no page of ours: %s", text);
 	if (err)
 		return;
-	ksm_check(pfn == told->kept, "%lu is kept: %s", told->kept, text);
+	ksm_check(pfn == told->kept || told->zeros, "%lu is kept: %s", told->kept, text);
 	told->merged++;
 }
 
@@ -148,17 +155,32 @@ static unsigned long pfn_of(const char *text)
 	return pfn;
 }
 
-static void hear_end(struct told *told, const char *text)
+static void check_kept(const struct told *told, const char *text)
 {
 	ksm_check(pfn_of(text) == told->kept, "%lu was the KSM page: %s", told->kept, text);
+}
+
+static void hear_end(struct told *told, const char *text)
+{
+	check_kept(told, text);
+	told->ended++;
 }
 
 /* Of a candidate, or after the page, there is no pfn. */
 static void hear_item(struct told *told, const char *text)
 {
-	if (pfn_of(text))
-		hear_end(told, text);
+	if (pfn_of(text)) {
+		check_kept(told, text);
+		told->left++;
+	}
 	hear_mm(told, text);
+}
+
+static void hear_advice(struct told *told, const char *text)
+{
+	ksm_check(sscanf(text, "ksm scan time %lld pages_to_scan %lu cpu percent %u",
+			 &told->seconds, &told->pages, &told->percent) == 3, "%s", text);
+	told->advices++;
 }
 
 static const struct {
@@ -173,6 +195,7 @@ static const struct {
 	{ "ksm_merge_with_ksm_page", hear_merge },
 	{ "ksm_remove_ksm_page", hear_end },
 	{ "ksm_remove_rmap_item", hear_item },
+	{ "ksm_advisor", hear_advice },
 };
 
 static void hear(struct told *told, const char *line)
@@ -281,10 +304,108 @@ static void tracepoints_fire(void)
 	ksm_trace_test(record_merges);
 }
 
+static void merge_zeros(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_map_zeros(EQUAL);
+
+	tell_where(parent, mem);
+	ksm_await_zero_pages(EQUAL);
+	ksm_kid_send(parent, ksm_pfn(mem));
+	ksm_verify_zeros(mem, EQUAL);
+}
+
+static void record_zeros(struct ksm_kid *parent, void *dir)
+{
+	struct told told = { .zeros = true };
+
+	record(&told, dir, merge_zeros);
+	hear_all(&told, dir);
+	ksm_check_eq(told.merged, EQUAL);
+}
+
+static void pages_that_become_the_zero_page_are_told_of(void)
+{
+	ksm_need_knob("use_zero_pages");
+	ksm_knob_set("use_zero_pages", 1);
+	ksm_trace_test(record_zeros);
+}
+
+/* A page that somebody holds is there still when nobody maps it any more. */
+static void merge_and_unmerge(struct ksm_kid *parent, void *arg)
+{
+	char *mem = ksm_map_equal(EQUAL, 3);
+	int ends[2];
+
+	tell_where(parent, mem);
+	ksm_merge(mem, EQUAL);
+	ksm_kid_send(parent, ksm_pfn(mem));
+	ksm_pipe_fill(ends, mem, 1);
+	ksm_unmerge_all();
+	ksm_verify_equal(mem, EQUAL, 3);
+}
+
+static void record_unmerge(struct ksm_kid *parent, void *dir)
+{
+	struct told told = { };
+
+	record(&told, dir, merge_and_unmerge);
+	hear_all(&told, dir);
+	ksm_check_eq(told.merged, EQUAL - 1);
+	ksm_check_eq(told.left, EQUAL);
+	ksm_check_eq(told.ended, 1);
+}
+
+static void the_end_of_a_page_that_lives_on_is_told_of(void)
+{
+	ksm_trace_test(record_unmerge);
+}
+
+static bool has_advised(struct told *told, const char *dir)
+{
+	memset(told, 0, sizeof(*told));
+	hear_all(told, dir);
+	return told->advices;
+}
+
+#define BATCH	8
+
+/* A round is eight batches, with half a second of rest between them. */
+static void record_advice(struct ksm_kid *parent, void *dir)
+{
+	u64 began = ksm_now_ms();
+	struct told told;
+
+	ksm_map_unique(8 * BATCH, 4);
+	if (ksm_has_knob("reread_rounds"))
+		ksm_knob_set("reread_rounds", 0);	/* what is not read is in no batch */
+	ksm_knob_set("sleep_millisecs", 500);
+	ksm_knob_set("advisor_min_pages_to_scan", BATCH);
+	ksm_knob_set("advisor_max_pages_to_scan", BATCH);
+	ksm_check(!ksm_knob_write("advisor_mode", "scan-time"), "scan-time is refused");
+	ksm_trace_begin(dir);
+	ksm_run();
+	ksm_await(has_advised(&told, dir), 30, "ksm_advisor did not fire");
+	ksm_check(told.seconds >= 2 && told.seconds <= (long long)(ksm_now_ms() - began) / 1000,
+		  "a round of %lld s", told.seconds);
+	ksm_check_eq(told.pages, ksm_knob_get("pages_to_scan"));
+	ksm_check(told.percent <= 100, "%u %% of a CPU", told.percent);
+}
+
+static void an_advice_is_told_of(void)
+{
+	ksm_need_knob("advisor_mode");
+	if (!check_fields(&advisor))
+		ksm_skip("this kernel has no tracepoint %s", advisor.name);
+	ksm_trace_test(record_advice);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(tracepoints_have_their_fields),
 	KSM_TEST(the_advisors_tracepoint_has_its_fields),
 	KSM_TEST(tracepoints_fire),
+	KSM_TEST(pages_that_become_the_zero_page_are_told_of),
+	KSM_TEST(the_end_of_a_page_that_lives_on_is_told_of),
+	KSM_TEST(an_advice_is_told_of),
 };
 
 int main(int argc, char **argv)
