@@ -253,10 +253,69 @@ static void no_CPU_goes_on_to_read_the_KSM_page(void)
 	ksm_verify_equal(mem, 2 * TURNS, 7);
 }
 
+#define MANY	256
+
+static int handled;
+
+static void handle(int sig)
+{
+	__atomic_fetch_add(&handled, 1, __ATOMIC_SEQ_CST);
+}
+
+/* 16 pages are copied at a time, and it is slow twice each time: that takes six seconds. */
+static void unmerge_slowly(struct ksm_kid *parent, void *arg)
+{
+	struct sigaction action = { .sa_handler = handle };
+	char *mem = ksm_map_equal(MANY, 8);
+	size_t left;
+	int err;
+
+	ksm_stay_on_cpu(0, 0);
+	ksm_check_sys(sigaction(SIGUSR1, &action, NULL));
+	ksm_merge(mem, MANY);
+	ksm_kid_send(parent, 0);
+	ksm_kid_recv(parent);
+	err = madvise(mem, MANY * psize(), MADV_UNMERGEABLE) ? errno : 0;
+	ksm_slow_end();
+	ksm_check_eq(err, EINTR);
+	ksm_check_eq(handled, 1);
+	left = ksm_ksm_pages(mem, MANY);
+	ksm_check(left && left < MANY, "%zu of %d pages are KSM pages", left, MANY);
+	ksm_check(ksm_vma_has(mem, "mg"), "it is not offered any more");
+	ksm_verify_equal(mem, MANY, 8);
+
+	ksm_unmergeable(mem, MANY);
+	ksm_check_eq(ksm_ksm_pages(mem, MANY), 0);
+	ksm_verify_equal(mem, MANY, 8);
+}
+
+static void signal_when_some_are_unmerged(struct ksm_kid *parent, void *arg)
+{
+	struct ksm_kid kid;
+	long copied;
+
+	ksm_stay_on_cpu(0, 1);
+	ksm_kid_start(&kid, unmerge_slowly, NULL);
+	ksm_kid_recv(&kid);
+	copied = ksm_vmstat("cow_ksm");
+	ksm_slow_begin("lock_acquire", kid.pid, "ptlock*", HELD_MS);
+	ksm_kid_send(&kid, 0);
+	ksm_await(ksm_vmstat("cow_ksm") > copied, 10, "nothing is unmerged");
+	kill(kid.pid, SIGUSR1);
+	ksm_kid_end(&kid);
+}
+
+/* P23: a signal does not wait until all is copied that a call asks for. */
+static void P23_a_signal_ends_an_unmerge_half_way(void)
+{
+	ksm_slow_test(signal_when_some_are_unmerged);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(P41_registering_while_the_last_one_leaves_wakes_ksmd),
 	KSM_TEST(P4_a_flush_that_another_thread_owes),
 	KSM_TEST(no_CPU_goes_on_to_read_the_KSM_page),
+	KSM_TEST(P23_a_signal_ends_an_unmerge_half_way),
 };
 
 int main(int argc, char **argv)
