@@ -252,39 +252,13 @@ static int run_on_deaf(void *mm)
 	return 0;
 }
 
-static void end_program(void *program)
-{
-	kthread_stop(program);
-}
-
-/* Returns the program, which is stopped when the test is over. */
-static struct task_struct *let_run(struct kunit *test, int (*does)(void *mm),
-				   struct mm_struct *mm)
-{
-	unsigned int here = raw_smp_processor_id(), cpu = cpumask_any_but(cpu_online_mask, here);
-	unsigned long until = jiffies + 10 * HZ;
-	struct task_struct *program;
-
-	if (cpu >= nr_cpu_ids)
-		kunit_skip(test, "needs two CPUs");
-	program = kthread_create_on_cpu(does, mm, cpu, "ksm_runs");
-	KUNIT_ASSERT_FALSE(test, IS_ERR(program));
-	ksm_test_at_end(test, end_program, program);
-	wake_up_process(program);
-	while (!cpumask_test_cpu(cpu, mm_cpumask(mm)) && time_before(jiffies, until))
-		cond_resched();
-	if (!cpumask_test_cpu(cpu, mm_cpumask(mm)))
-		kunit_skip(test, "needs a machine that interrupts CPUs for a flush");
-	return program;
-}
-
 static void a_running_program_is_given_a_rest(struct kunit *test)
 {
 	struct ksm_mm *km = ksm_mms_find(at.mm);
 	bool rests = false;
 	unsigned int i;
 
-	let_run(test, run_on, at.mm);
+	ksm_test_let_run(test, run_on, at.mm);
 	/* It was not interrupted for long. Who looks late finds that it is over. */
 	for (i = 0; i < 20 && !rests; i++) {
 		km->rests_until = 0;
@@ -313,7 +287,7 @@ static void a_rest_is_short_however_long_a_flush_takes(struct kunit *test)
 
 	memset(&deaf, 0, sizeof(deaf));
 	deaf.addr = at.page[2];
-	program = let_run(test, run_on_deaf, at.mm);
+	program = ksm_test_let_run(test, run_on_deaf, at.mm);
 	ksm_test_write(test, at.mm, at.page[2], 7);
 	km->rests_until = 0;
 	WRITE_ONCE(deaf.shall, true);
@@ -321,7 +295,7 @@ static void a_rest_is_short_however_long_a_flush_takes(struct kunit *test)
 		cond_resched();
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 1);
 	KUNIT_EXPECT_LE(test, km->rests_until, local_clock() + LONGEST_REST);
-	kunit_release_action(test, end_program, program);
+	kunit_release_action(test, ksm_test_end_program, program);
 	if (!deaf.saw)
 		kunit_skip(test, "the flush came too late to be held up");
 }

@@ -91,6 +91,11 @@ pmd_t ksm_test_pmd_at(struct mm_struct *mm, unsigned long addr);
 void ksm_test_give_up(struct kunit *test, struct mm_struct *mm, unsigned long addr);
 void ksm_test_expect_found(struct kunit *test, struct folio *folio, int mappings);
 
+/* programs.c: on another CPU */
+struct task_struct *ksm_test_let_run(struct kunit *test, int (*does)(void *mm),
+				     struct mm_struct *mm);
+void ksm_test_end_program(void *program);
+
 /* records.c */
 struct ksm_mm *ksm_test_records(struct kunit *test);
 
