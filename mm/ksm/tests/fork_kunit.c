@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Pages shared by fork: who maps them is found, whoever has left. */
+#include <linux/delay.h>
+#include <linux/kernel.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/swap.h>
+
+#include <trace/events/ksm.h>
 
 #include "../match.h"
 #include "../node.h"
@@ -186,7 +195,116 @@ static void P86_a_way_that_has_ended_is_no_reason_to_drop_another(struct kunit *
 	ksm_test_expect_found(test, merged, 1);
 }
 
+/*
+ * A real child of a program that runs on another CPU, too. From where the child is
+ * registered on, that CPU hears of no flush, and has a look at the child.
+ */
+static struct {
+	struct task_struct	*forks;
+	struct mm_struct	*child;
+	bool			deaf;
+	bool			in_time;	/* it was deaf before the fork went on */
+	bool			forked;		/* nobody has waited for the flush */
+	bool			locked;		/* the child, when it was looked at */
+	bool			looked;
+} forking;
+
+/* In the middle of the fork. The other CPU comes at once, or not at all. */
+static void wait_for_deaf(void *unused, void *mm)
+{
+	u64 until = local_clock() + 5ULL * NSEC_PER_SEC;
+
+	if (current != forking.forks || forking.child)
+		return;
+	mmgrab(mm);
+	WRITE_ONCE(forking.child, mm);
+	while (!READ_ONCE(forking.deaf) && local_clock() < until)
+		cpu_relax();
+	forking.in_time = READ_ONCE(forking.deaf);
+}
+
+static void let_nobody_wait(void *unused)
+{
+	unregister_trace_ksm_enter(wait_for_deaf, NULL);
+	tracepoint_synchronize_unregister();
+	if (forking.child)
+		mmdrop(forking.child);
+}
+
+static int look_while_deaf(void *mm)
+{
+	kthread_use_mm(mm);
+	while (!READ_ONCE(forking.child) && !kthread_should_stop())
+		cond_resched();
+	if (READ_ONCE(forking.child)) {
+		local_irq_disable();
+		WRITE_ONCE(forking.deaf, true);
+		/* Time enough for whatever is not held up by the flush. */
+		mdelay(20);
+		forking.locked = rwsem_is_locked(&forking.child->mmap_lock);
+		forking.looked = !READ_ONCE(forking.forked);
+		local_irq_enable();
+	}
+	while (!kthread_should_stop())
+		cond_resched();
+	kthread_unuse_mm(mm);
+	return 0;
+}
+
+static int exit_at_once(void *unused)
+{
+	do_exit(0);
+}
+
+/* As fork() does it. Return: the child's number, or an error. */
+static pid_t fork_and_wait(struct mm_struct *mm)
+{
+	struct kernel_clone_args args = {
+		.flags		= CLONE_FS | CLONE_FILES | CLONE_UNTRACED,
+		.exit_signal	= SIGCHLD,
+		.fn		= exit_at_once,
+	};
+	int status;
+	pid_t pid;
+
+	kthread_use_mm(mm);
+	pid = kernel_clone(&args);
+	WRITE_ONCE(forking.forked, true);
+	kthread_unuse_mm(mm);
+	/* It is reaped as it ends, for who makes it ignores SIGCHLD. */
+	if (pid > 0)
+		kernel_wait(pid, &status);
+	return pid;
+}
+
+static void P4_a_child_is_locked_until_its_parent_is_flushed(struct kunit *test)
+{
+	unsigned long c = ksm_test_map(test, at.mm, 1);
+	struct task_struct *program;
+	pid_t pid;
+
+	ksm_test_write(test, at.mm, c, 2);
+	memset(&forking, 0, sizeof(forking));
+	forking.forks = current;
+	if (register_trace_ksm_enter(wait_for_deaf, NULL))
+		kunit_skip(test, "needs CONFIG_TRACING");
+	ksm_test_at_end(test, let_nobody_wait, NULL);
+	program = ksm_test_let_run(test, look_while_deaf, at.mm);
+	KUNIT_EXPECT_TRUE(test, pte_write(ksm_test_pte_at(at.mm, c)));
+	pid = fork_and_wait(at.mm);
+	kunit_release_action(test, ksm_test_end_program, program);
+
+	KUNIT_ASSERT_GT(test, pid, 0);
+	KUNIT_EXPECT_NOT_NULL(test, forking.child);
+	KUNIT_EXPECT_FALSE(test, pte_write(ksm_test_pte_at(at.mm, c)));
+	if (!forking.in_time || !forking.looked)
+		kunit_skip(test, "the other CPU came too late, or is not waited for");
+	/* By what its TLB knows that CPU could still write to what the child has. */
+	KUNIT_EXPECT_TRUE(test, forking.locked);
+}
+
 static struct kunit_case fork_cases[] = {
+	KUNIT_CASE(P4_a_child_is_locked_until_its_parent_is_flushed),
 	KUNIT_CASE(P51_an_item_says_its_address_and_no_more),
 	KUNIT_CASE(P53_an_item_outlives_its_vma),
 	KUNIT_CASE(P57_the_index_of_a_KSM_page_means_nothing),
