@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* An mm exits while others are at work: who waits for whom, and who does not. */
-#include <linux/delay.h>
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -85,16 +84,6 @@ static bool folio_is_waited_for(void)
 	return folio_test_waiters(at.folio);
 }
 
-/* Wait for what somebody else does; at most a minute. */
-static bool comes_true(bool (*is_so)(void))
-{
-	int tries = 3000;
-
-	while (!is_so() && tries--)
-		msleep(20);
-	return is_so();
-}
-
 static void scan(struct work_struct *work)
 {
 	mutex_lock(&ksm_pass_lock);
@@ -155,8 +144,8 @@ static void P33_an_exit_waits_for_a_batch_that_is_in(struct kunit *test)
 	km = ksm_mms_next();
 	mmap_read_lock(at.mm);
 	ksm_test_exit_async(test, at.mm);
-	exiting = comes_true(is_exiting);
-	waits = comes_true(mm_is_waited_for);
+	exiting = ksm_test_comes_true(is_exiting);
+	waits = ksm_test_comes_true(mm_is_waited_for);
 	/* The page tables are ours until we let go. */
 	mapped = !is_gone();
 	mmap_read_unlock(at.mm);
@@ -164,7 +153,7 @@ static void P33_an_exit_waits_for_a_batch_that_is_in(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, exiting);
 	KUNIT_EXPECT_TRUE(test, waits);
 	KUNIT_EXPECT_TRUE(test, mapped);
-	KUNIT_EXPECT_TRUE(test, comes_true(is_gone));
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_true(is_gone));
 	/* And the mm_struct is, until we say that we are through with it. */
 	KUNIT_EXPECT_PTR_EQ(test, ksm_mm_of(km), at.mm);
 	KUNIT_EXPECT_GE(test, atomic_read(&at.mm->mm_count), 1);
@@ -188,7 +177,7 @@ static void P29_an_exit_does_not_wait_for_work_on_others(struct kunit *test)
 	mutex_lock(&ksm_pass_lock);
 	mmap_read_lock(other);
 	ksm_test_exit_async(test, at.mm);
-	gone = comes_true(is_gone);
+	gone = ksm_test_comes_true(is_gone);
 	mmap_read_unlock(other);
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_TRUE(test, gone);
@@ -204,7 +193,7 @@ static void leave_during(struct kunit *test, work_func_t work)
 
 	mmap_write_lock(at.mm);
 	begin(work);
-	waits = comes_true(batch_waits_for_mm);
+	waits = ksm_test_comes_true(batch_waits_for_mm);
 	left = ksm_mms_leave(at.mm);
 	mmap_write_unlock(at.mm);
 	flush_work(&at.work);
@@ -324,7 +313,7 @@ static void P49_an_item_goes_under_the_lock_of_its_page(struct kunit *test)
 	/* As a reverse-map walk has it, which is on the list of items. */
 	folio_lock(at.folio);
 	begin(forget);
-	waits = comes_true(folio_is_waited_for);
+	waits = ksm_test_comes_true(folio_is_waited_for);
 	KUNIT_EXPECT_TRUE(test, waits);
 	if (waits) {
 		KUNIT_EXPECT_EQ(test, item->kind, KSM_ITEM_MERGED);
@@ -360,13 +349,13 @@ static void P49_who_locks_the_page_of_an_item_follows_it(struct kunit *test)
 
 	folio_lock(src);
 	begin(lock_page_of_item);
-	waits = comes_true(folio_is_waited_for);
+	waits = ksm_test_comes_true(folio_is_waited_for);
 	folio_lock(dst);
 	move(dst, src);
 	at.folio = dst;
 	folio_unlock(src);
 	/* What it waited for is not the page that it wants any more. */
-	waits_again = comes_true(is_waited_for_or_locked);
+	waits_again = ksm_test_comes_true(is_waited_for_or_locked);
 	early = READ_ONCE(at.locked);
 	folio_unlock(dst);
 	flush_work(&at.work);
@@ -399,7 +388,7 @@ static void P28_a_node_whose_page_moves_meanwhile_stays(struct kunit *test)
 	/* As a migration has it, which counted the references before. */
 	folio_lock(src);
 	begin(forget_nodes);
-	waits = comes_true(folio_is_waited_for);
+	waits = ksm_test_comes_true(folio_is_waited_for);
 	folio_lock(dst);
 	move(dst, src);
 	folio_unlock(dst);

@@ -54,6 +54,21 @@ bool ksm_test_comes_to(atomic_long_t *count, long want)
 	return atomic_long_read(count) == want;
 }
 
+/**
+ * ksm_test_comes_true() - wait for what others do, and no count tells of
+ * @is_so: asked again and again
+ *
+ * Return: true once it is so; false after a minute.
+ */
+bool ksm_test_comes_true(bool (*is_so)(void))
+{
+	int tries = 3000;
+
+	while (!is_so() && tries--)
+		msleep(20);
+	return is_so();
+}
+
 static void expect_nothing_left(void *data)
 {
 	struct kunit *test = data;

@@ -10,6 +10,7 @@
 
 int ksm_test_init(struct kunit *test);
 bool ksm_test_comes_to(atomic_long_t *count, long want);
+bool ksm_test_comes_true(bool (*is_so)(void));
 void ksm_test_at_end(struct kunit *test, kunit_action_t *action, void *data);
 
 /* How often a page is mapped by merging, and how often chains are gone through. */

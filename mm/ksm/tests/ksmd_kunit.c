@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The thread itself: when it scans, and that it can be frozen. */
-#include <linux/delay.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -50,16 +49,6 @@ static bool ksmd_waits_for_lock(void)
 	return READ_ONCE(ksmd->__state) & TASK_UNINTERRUPTIBLE;
 }
 
-/* Wait for what ksmd does; at most a minute. */
-static bool comes_true(bool (*is_so)(void))
-{
-	int tries = 3000;
-
-	while (!is_so() && tries--)
-		msleep(20);
-	return is_so();
-}
-
 static void no_batch_begins_after_run_was_set_to_0(struct kunit *test)
 {
 	unsigned long rounds, scanned;
@@ -76,11 +65,11 @@ static void no_batch_begins_after_run_was_set_to_0(struct kunit *test)
 	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
 	ksm_state_wake();
 	/* It has looked at run before. */
-	waits = comes_true(ksmd_waits_for_lock);
+	waits = ksm_test_comes_true(ksmd_waits_for_lock);
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_TRUE(test, waits);
-	KUNIT_EXPECT_TRUE(test, comes_true(ksmd_rests));
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_true(ksmd_rests));
 	KUNIT_EXPECT_EQ(test, ksm_counts.scanned, scanned);
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
 }
@@ -90,7 +79,7 @@ static void ksmd_can_be_frozen(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_FREEZER))
 		kunit_skip(test, "needs CONFIG_FREEZER");
-	KUNIT_ASSERT_TRUE(test, comes_true(ksmd_rests));
+	KUNIT_ASSERT_TRUE(test, ksm_test_comes_true(ksmd_rests));
 	KUNIT_EXPECT_FALSE(test, READ_ONCE(ksmd->flags) & PF_NOFREEZE);
 }
 
