@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/page-flags.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 
 #include "../forget.h"
 #include "../gather.h"
@@ -365,6 +366,25 @@ bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long ad
 struct ksm_item *ksm_test_item_at(struct mm_struct *mm, unsigned long addr)
 {
 	return ksm_record_item(ksm_record_load(ksm_mms_find(mm), addr >> PAGE_SHIFT));
+}
+
+/**
+ * ksm_test_anon_vma_refs() - how many hold what the pages at an address are found by
+ * @mm: the mm
+ * @addr: the address, at which something was written before
+ *
+ * Each item is one of them, merged or an anchor or an orphan, until it is freed.
+ *
+ * Return: The references on the anon_vma.
+ */
+int ksm_test_anon_vma_refs(struct mm_struct *mm, unsigned long addr)
+{
+	int refs;
+
+	mmap_read_lock(mm);
+	refs = atomic_read(&vma_lookup(mm, addr)->anon_vma->refcount);
+	mmap_read_unlock(mm);
+	return refs;
 }
 
 /**

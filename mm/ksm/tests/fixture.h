@@ -62,6 +62,7 @@ bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long ad
 
 /* What a scan does with a page whose hash held, with a KSM page, and with what is gone. */
 struct ksm_item *ksm_test_item_at(struct mm_struct *mm, unsigned long addr);
+int ksm_test_anon_vma_refs(struct mm_struct *mm, unsigned long addr);
 int ksm_test_match(struct mm_struct *mm, unsigned long addr);
 bool ksm_test_gather(struct mm_struct *mm, unsigned long addr);
 void ksm_test_forget_at(struct mm_struct *mm, unsigned long addr);

@@ -303,6 +303,16 @@ static void P50_who_moved_is_reachable(struct kunit *test)
 	ksm_crowd_expect_merged(test, 3, 4);
 }
 
+static void P53_who_moved_holds_the_anon_vma_once(struct kunit *test)
+{
+	int held;
+
+	spare_one(test);
+	held = ksm_test_anon_vma_refs(ksm_crowd.mm, ksm_crowd_page(3));
+	KUNIT_EXPECT_TRUE(test, ksm_crowd_gather(3));
+	KUNIT_EXPECT_EQ(test, ksm_test_anon_vma_refs(ksm_crowd.mm, ksm_crowd_page(3)), held);
+}
+
 static void P52_who_shares_by_fork_stays_reachable(struct kunit *test)
 {
 	struct folio *folio, *keep;
@@ -353,6 +363,7 @@ static struct kunit_case gather_cases[] = {
 	KUNIT_CASE(P84_the_page_to_move_to_may_fail_after_it_was_found),
 	KUNIT_CASE(P54_both_pages_may_move_after_they_were_found),
 	KUNIT_CASE(P50_who_moved_is_reachable),
+	KUNIT_CASE(P53_who_moved_holds_the_anon_vma_once),
 	KUNIT_CASE(P52_who_shares_by_fork_stays_reachable),
 	KUNIT_CASE(P17_what_is_recorded_of_the_address_stays),
 	{ }

@@ -354,12 +354,13 @@ static void P52_of_many_anchors_those_stay_that_lead_somewhere(struct kunit *tes
 	struct folio *folio = ksm_test_merge(test, &at);
 	unsigned long addr = ksm_test_map_equal(test, at.mm, CROWD);
 	struct mm_struct *child;
-	int i;
+	int i, held;
 
 	for (i = 0; i < CROWD; i++)
 		KUNIT_ASSERT_EQ(test, ksm_test_match(at.mm, addr + i * PAGE_SIZE),
 				KSM_MATCH_MERGED);
 	child = ksm_test_fork(test, at.mm);
+	held = ksm_test_anon_vma_refs(at.mm, addr);
 	for (i = 0; i < CROWD / 3; i++)
 		ksm_test_give_up(test, at.mm, addr + i * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), CROWD / 3);
@@ -371,6 +372,8 @@ static void P52_of_many_anchors_those_stay_that_lead_somewhere(struct kunit *tes
 		ksm_test_give_up(test, at.mm, addr + i * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), CROWD - CROWD / 6);
 	KUNIT_EXPECT_EQ(test, ksm_node_of(folio)->nr_anchors, CROWD - CROWD / 6);
+	/* Those that led nowhere hold nothing any more. */
+	KUNIT_EXPECT_EQ(test, ksm_test_anon_vma_refs(at.mm, addr), held - CROWD / 6);
 	ksm_test_expect_found(test, folio, 4 + CROWD - CROWD / 6);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr + (CROWD - 1) * PAGE_SIZE, 1));
 }
@@ -397,16 +400,19 @@ static void anchors_end_with_their_page(struct kunit *test)
 {
 	struct folio *folio = ksm_test_merge(test, &at);
 	struct mm_struct *child = ksm_test_fork(test, at.mm);
+	int held = ksm_test_anon_vma_refs(at.mm, at.a);
 
 	ksm_test_give_up(test, at.mm, at.a);
 	ksm_test_give_up(test, at.mm, at.b);
 	KUNIT_EXPECT_EQ(test, count_anchors(folio), 2);
+	KUNIT_EXPECT_EQ(test, ksm_test_anon_vma_refs(at.mm, at.a), held);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.items), 0);
 	do_madvise(child, at.a, 2 * PAGE_SIZE, MADV_DONTNEED);
 	mutex_lock(&ksm_pass_lock);
 	ksm_forget_due(1);
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
+	KUNIT_EXPECT_EQ(test, ksm_test_anon_vma_refs(at.mm, at.a), held - 2);
 }
 
 /* What KSM takes memory for, but for the records. */
