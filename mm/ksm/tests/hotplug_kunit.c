@@ -4,6 +4,7 @@
 #include <linux/mm.h>
 #include <linux/notifier.h>
 #include <linux/numa.h>
+#include <linux/workqueue.h>
 
 #include "../state.h"
 #include "fixture.h"
@@ -66,7 +67,27 @@ static void P56_the_first_page_and_the_last_go_and_none_beside_them(struct kunit
 	}
 }
 
+static void tell(struct work_struct *work)
+{
+	tell_gone(0, 1);
+}
+
+static DECLARE_WORK(telling, tell);
+
+static void who_tells_comes_before_a_batch(struct kunit *test)
+{
+	bool asked;
+
+	mutex_lock(&ksm_pass_lock);
+	schedule_work(&telling);
+	asked = ksm_test_give_way();
+	mutex_unlock(&ksm_pass_lock);
+	flush_work(&telling);
+	KUNIT_EXPECT_TRUE(test, asked);
+}
+
 static struct kunit_case hotplug_cases[] = {
+	KUNIT_CASE(who_tells_comes_before_a_batch),
 	KUNIT_CASE(P56_the_first_page_and_the_last_go_and_none_beside_them),
 	{ }
 };

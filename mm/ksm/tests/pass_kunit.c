@@ -10,6 +10,7 @@
 #include <linux/workqueue.h>
 
 #include "../bury.h"
+#include "../ksmd.h"
 #include "../mms.h"
 #include "../scan.h"
 #include "../state.h"
@@ -105,6 +106,66 @@ static void who_waits_comes_before_a_batch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rounds, 0);
 	KUNIT_EXPECT_FALSE(test, ksm_state_pass_wanted());
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
+}
+
+/* Those who want no batch under way; each sets what is set already. */
+static void set_run(void)
+{
+	ksm_ksmd_set_run(ksm_state.run);
+}
+
+static void set_use_zero_pages(void)
+{
+	ksm_ksmd_set_use_zero_pages(ksm_state.use_zero_pages);
+}
+
+static void set_merge_across_nodes(void)
+{
+	ksm_ksmd_set_merge_across_nodes(ksm_state.merge_across_nodes);
+}
+
+static void set_max_page_sharing(void)
+{
+	ksm_ksmd_set_max_page_sharing(ksm_state.max_page_sharing);
+}
+
+static void set_offlining(void)
+{
+	ksm_ksmd_set_offlining(false);
+}
+
+static const struct {
+	const char	*name;
+	void		(*set)(void);
+} knobs[] = {
+	{ "use_zero_pages",	set_use_zero_pages },
+	{ "merge_across_nodes",	set_merge_across_nodes },
+	{ "max_page_sharing",	set_max_page_sharing },
+	{ "offlining",		set_offlining },
+	/* Last: a burial follows, which asks as well. */
+	{ "run",		set_run },
+};
+
+static unsigned int which;
+
+static void set_knob(struct work_struct *work)
+{
+	knobs[which].set();
+}
+
+static DECLARE_WORK(user, set_knob);
+
+static void who_sets_a_knob_comes_before_a_batch(struct kunit *test)
+{
+	bool waits;
+
+	for (which = 0; which < ARRAY_SIZE(knobs); which++) {
+		mutex_lock(&ksm_pass_lock);
+		waits = let(&user, ksm_state_pass_wanted);
+		mutex_unlock(&ksm_pass_lock);
+		flush_work(&user);
+		KUNIT_EXPECT_TRUE_MSG(test, waits, "%s", knobs[which].name);
+	}
 }
 
 /* In the middle of a batch. */
@@ -256,6 +317,7 @@ static void P33_who_exits_does_not_wait_for_a_long_walk(struct kunit *test)
 
 static struct kunit_case pass_cases[] = {
 	KUNIT_CASE(who_waits_comes_before_a_batch),
+	KUNIT_CASE(who_sets_a_knob_comes_before_a_batch),
 	KUNIT_CASE(who_comes_in_the_middle_waits_for_one_page),
 	KUNIT_CASE(who_wants_the_mm_waits_for_one_page),
 	KUNIT_CASE(P33_who_exits_waits_for_one_page),

@@ -74,6 +74,32 @@ void ksm_test_scan_rounds(unsigned int rounds)
 		ksm_test_scan_round();
 }
 
+static bool nobody_asks(void)
+{
+	return !ksm_state_pass_wanted();
+}
+
+/**
+ * ksm_test_give_way() - let somebody have ksm_pass_lock, if he asks for it as a batch hears it
+ *
+ * The caller holds the lock, and does so again when the other is through with it.
+ *
+ * Return: true if somebody asked; false if nobody did within a minute.
+ */
+bool ksm_test_give_way(void)
+{
+	bool asked;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	asked = ksm_test_comes_true(ksm_state_pass_wanted);
+	mutex_unlock(&ksm_pass_lock);
+	/* Who does not ask any more has it. */
+	ksm_test_comes_true(nobody_asks);
+	mutex_lock(&ksm_pass_lock);
+	return asked;
+}
+
 /* ksm_test_hush() - no news of any hash, as after rounds in which nobody came */
 void ksm_test_hush(void)
 {
