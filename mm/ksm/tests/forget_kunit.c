@@ -5,6 +5,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
+#include "../block.h"
 #include "../forget.h"
 #include "../item.h"
 #include "../match.h"
@@ -217,6 +218,25 @@ static void a_range_can_be_forgotten_in_steps(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, forget_range(at.a, at.c, 0), 0);
 }
 
+/* Of many neighbours the first and the last are left, in two blocks. */
+static void what_is_left_beside_a_range_takes_little(struct kunit *test)
+{
+	unsigned long first = ALIGN(at.a, KSM_BLOCK_PAGES * PAGE_SIZE), addr;
+	unsigned long last = first + (2 * KSM_BLOCK_PAGES - 1) * PAGE_SIZE;
+	long bytes;
+
+	remember(test, first, 1);
+	remember(test, last, 1);
+	bytes = atomic_long_read(&ksm_counts.record_bytes);
+	for (addr = first + PAGE_SIZE; addr < last; addr += PAGE_SIZE)
+		remember(test, addr, 1);
+	KUNIT_ASSERT_GT(test, atomic_long_read(&ksm_counts.record_bytes), bytes);
+	KUNIT_EXPECT_EQ(test, forget_range(first + PAGE_SIZE, last - PAGE_SIZE, UINT_MAX), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.record_bytes), bytes);
+	KUNIT_EXPECT_NOT_NULL(test, entry_at(first));
+	KUNIT_EXPECT_NOT_NULL(test, entry_at(last));
+}
+
 static void an_unmerge_forgets_items_and_keeps_values(struct kunit *test)
 {
 	struct ksm_mm *km;
@@ -363,6 +383,7 @@ static struct kunit_case forget_cases[] = {
 	KUNIT_CASE(an_orphan_is_forgotten),
 	KUNIT_CASE(a_range_ends_where_it_says),
 	KUNIT_CASE(a_range_can_be_forgotten_in_steps),
+	KUNIT_CASE(what_is_left_beside_a_range_takes_little),
 	KUNIT_CASE(an_unmerge_forgets_items_and_keeps_values),
 	KUNIT_CASE(a_node_whose_page_has_gone_is_dropped),
 	KUNIT_CASE(an_idle_node_whose_page_lives_is_kept),

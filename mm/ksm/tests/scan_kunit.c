@@ -7,6 +7,7 @@
 #include <linux/mman.h>
 #include <linux/sizes.h>
 
+#include "../block.h"
 #include "../ksmd.h"
 #include "../mms.h"
 #include "../node.h"
@@ -180,6 +181,26 @@ static void what_is_unmapped_is_forgotten(struct kunit *test)
 	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 0);
 	expect_values(test, 0, 0);
+}
+
+/* Of many neighbours the first and the last, in one block. */
+static void what_is_left_of_many_takes_little(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 2 * KSM_BLOCK_PAGES);
+	unsigned long gone = KSM_BLOCK_PAGES - 2, bytes;
+	unsigned int i;
+
+	addr = ALIGN(addr, KSM_BLOCK_PAGES * PAGE_SIZE);
+	for (i = 0; i < KSM_BLOCK_PAGES; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 1000 + i);
+	ksm_test_scan_round();
+	KUNIT_ASSERT_EQ(test, mm->ksm_rmap_items, KSM_BLOCK_PAGES);
+	bytes = ksm_mms_find(mm)->bytes;
+	do_madvise(mm, addr + PAGE_SIZE, gone * PAGE_SIZE, MADV_DONTNEED);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 2);
+	KUNIT_EXPECT_LT(test, ksm_mms_find(mm)->bytes, bytes);
 }
 
 static void what_is_not_offered_any_more_is_forgotten(struct kunit *test)
@@ -390,6 +411,7 @@ static struct kunit_case scan_cases[] = {
 	KUNIT_CASE(P32_an_mm_that_goes_in_the_middle_is_no_hindrance),
 	KUNIT_CASE(a_page_is_calm_when_its_content_held),
 	KUNIT_CASE(what_is_unmapped_is_forgotten),
+	KUNIT_CASE(what_is_left_of_many_takes_little),
 	KUNIT_CASE(what_is_not_offered_any_more_is_forgotten),
 	KUNIT_CASE(equal_pages_are_merged_in_the_second_round),
 	KUNIT_CASE(a_newcomer_joins_in_its_first_round),
