@@ -5,6 +5,7 @@
 #include <linux/mman.h>
 
 #include "../mms.h"
+#include "../sieve.h"
 #include "../state.h"
 #include "../walk.h"
 #include "fixture.h"
@@ -182,6 +183,37 @@ static void a_round_that_begins_anew_notes_all_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 3);
 }
 
+/* Of KSM pages there is one, and the sieve was told of very many. */
+static bool wear_out_the_sieve(void)
+{
+	bool worn = false;
+	int tries;
+
+	mutex_lock(&ksm_pass_lock);
+	for (tries = 0; !worn && tries < 100000; tries++) {
+		ksm_sieve_keep(0);
+		worn = ksm_sieve_worn(1);
+	}
+	mutex_unlock(&ksm_pass_lock);
+	return worn;
+}
+
+static void a_round_that_renews_the_sieve_tells_of_KSM_pages(struct kunit *test)
+{
+	ksm_test_write(test, at.mm, at.page[1], ++content);
+	ksm_test_write(test, at.mm, at.page[6], content);
+	ksm_test_scan_rounds(2);
+	KUNIT_ASSERT_EQ(test, ksm_counts.sharing, 1);
+	/* That there were two it need not remember. */
+	ksm_test_restart();
+	KUNIT_ASSERT_TRUE(test, wear_out_the_sieve());
+	ksm_test_scan_round();
+	/* Who comes alone has a twin by that. */
+	ksm_test_write(test, at.mm, at.page[3], content);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 2);
+}
+
 static struct kunit_case again_cases[] = {
 	KUNIT_CASE(what_is_offered_behind_a_round_is_read_in_it),
 	KUNIT_CASE(who_merges_all_behind_a_round_is_read_in_it),
@@ -189,6 +221,7 @@ static struct kunit_case again_cases[] = {
 	KUNIT_CASE(each_page_is_read_or_counted_once),
 	KUNIT_CASE(a_round_that_begins_anew_begins_at_the_begin),
 	KUNIT_CASE(a_round_that_begins_anew_notes_all_pages),
+	KUNIT_CASE(a_round_that_renews_the_sieve_tells_of_KSM_pages),
 	{ }
 };
 
