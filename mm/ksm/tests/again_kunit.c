@@ -102,6 +102,24 @@ static void who_is_new_and_offers_is_read_in_the_round(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm->ksm_rmap_items, 1);
 }
 
+/* Whose page has just been looked at out of turn, as a candidate for somebody else's. */
+static void what_is_offered_by_whom_others_use_is_read_in_the_round(struct kunit *test)
+{
+	unsigned long addr = map_unoffered(test, at.mm);
+	struct ksm_mm *km = ksm_mms_find(at.mm);
+	int err;
+
+	leave_behind(test);
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_get(km);
+	err = do_madvise(at.mm, addr, PAGE_SIZE, MADV_MERGEABLE);
+	ksm_mms_drop(km);
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_ASSERT_EQ(test, err, 0);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, KSM_TEST_KNOWN + 1);
+}
+
 /* ------------------------------------------------------------------------ */
 /* A run that was cut, and a round that begins anew.                        */
 
@@ -218,6 +236,7 @@ static struct kunit_case again_cases[] = {
 	KUNIT_CASE(what_is_offered_behind_a_round_is_read_in_it),
 	KUNIT_CASE(who_merges_all_behind_a_round_is_read_in_it),
 	KUNIT_CASE(who_is_new_and_offers_is_read_in_the_round),
+	KUNIT_CASE(what_is_offered_by_whom_others_use_is_read_in_the_round),
 	KUNIT_CASE(each_page_is_read_or_counted_once),
 	KUNIT_CASE(a_round_that_begins_anew_begins_at_the_begin),
 	KUNIT_CASE(a_round_that_begins_anew_notes_all_pages),

@@ -267,6 +267,17 @@ static void an_offer_during_the_visit_brings_the_round_back(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
 	KUNIT_EXPECT_NULL(test, visit(false));
+
+	/* During a batch that is not the last for the same mm. */
+	rewind_cursor();
+	km = next();
+	KUNIT_ASSERT_PTR_EQ(test, km, ksm_mms_find(a));
+	offer(a);
+	put(km, true);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
+	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
+	KUNIT_EXPECT_NULL(test, visit(false));
 }
 
 static void offers_cannot_make_a_round_endless(struct kunit *test)
