@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a batch may cost: the way to a page counts, whatever there is on it. */
+#include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 
@@ -159,6 +160,20 @@ static void a_batch_does_not_visit_any_number_of_mms(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, is_over);
 }
 
+static void to_merge_with_the_zero_page_is_a_merge(struct kunit *test)
+{
+	int i;
+
+	for (i = 0; i < 16; i++)
+		ksm_test_write(test, at.mm, at.addr + i * PAGE_SIZE, 0);
+	ksm_test_use_zero_pages(test);
+	ksm_test_limit_merges(test, 2);
+	ksm_test_scan_batch(1000);
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 2);
+	ksm_test_scan_batch(1000);
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 4);
+}
+
 static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(empty_entries_before_a_page_are_counted),
 	KUNIT_CASE(empty_entries_behind_a_page_are_counted),
@@ -168,6 +183,7 @@ static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(a_walk_over_many_vmas_ends_on_the_way),
 	KUNIT_CASE(so_does_one_over_vmas_that_offer_nothing),
 	KUNIT_CASE(a_batch_does_not_visit_any_number_of_mms),
+	KUNIT_CASE(to_merge_with_the_zero_page_is_a_merge),
 	{ }
 };
 

@@ -113,6 +113,7 @@ void ksm_test_restart(void);
 unsigned long ksm_test_scan_batch(unsigned int pages);
 unsigned long ksm_test_scan_round(void);
 void ksm_test_scan_rounds(unsigned int rounds);
+void ksm_test_limit_merges(struct kunit *test, unsigned int most);
 bool ksm_test_give_way(void);
 void ksm_test_hush(void);
 bool ksm_test_has_news(u64 hash);

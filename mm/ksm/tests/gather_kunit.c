@@ -25,18 +25,23 @@ static void forget_idle(void)
 	mutex_unlock(&ksm_pass_lock);
 }
 
+/* Left are one mapping of the first page, two of the second, one of the third. */
+static void spare_two(struct kunit *test)
+{
+	ksm_crowd_merge_all(test);
+	ksm_crowd_leave(test, 0, 3);
+	ksm_crowd_leave(test, LIMIT, LIMIT + 2);
+	ksm_crowd_leave(test, 2 * LIMIT + 1, PAGES);
+	ksm_test_tend_every(0);
+}
+
 static void mappings_leave_pages_that_few_map(struct kunit *test)
 {
 	struct folio *fullest;
 	unsigned int i;
 
-	ksm_crowd_merge_all(test);
-	/* Left are one of the first, two of the second, one of the third. */
-	ksm_crowd_leave(test, 0, 3);
-	ksm_crowd_leave(test, LIMIT, LIMIT + 2);
-	ksm_crowd_leave(test, 2 * LIMIT + 1, PAGES);
+	spare_two(test);
 	fullest = ksm_crowd_folio(LIMIT + 2);
-	ksm_test_tend_every(0);
 	KUNIT_EXPECT_TRUE(test, ksm_crowd_gather(3));
 	KUNIT_EXPECT_TRUE(test, ksm_crowd_gather(2 * LIMIT));
 	KUNIT_EXPECT_FALSE(test, ksm_crowd_gather(LIMIT + 2));
@@ -53,6 +58,24 @@ static void mappings_leave_pages_that_few_map(struct kunit *test)
 	forget_idle();
 	ksm_crowd_expect_counts(test, 1, 3, 0);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 1);
+}
+
+/* Of two that move, each uses up a batch that may merge no more than one. */
+static void who_moves_counts_as_merged(struct kunit *test)
+{
+	unsigned long rounds;
+
+	spare_two(test);
+	ksm_test_limit_merges(test, 1);
+	rounds = ksm_counts.rounds;
+	ksm_test_scan_batch(1000);
+	/* The batch has ended there, and not the round. */
+	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 2);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 2);
+	ksm_test_scan_batch(1000);
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 3);
 }
 
 static void where_nothing_is_gained_nothing_moves(struct kunit *test)
@@ -351,6 +374,7 @@ static void P17_what_is_recorded_of_the_address_stays(struct kunit *test)
 
 static struct kunit_case gather_cases[] = {
 	KUNIT_CASE(mappings_leave_pages_that_few_map),
+	KUNIT_CASE(who_moves_counts_as_merged),
 	KUNIT_CASE(where_nothing_is_gained_nothing_moves),
 	KUNIT_CASE(nothing_moves_before_it_is_time),
 	KUNIT_CASE(a_run_that_holds_a_page_twice_is_not_in_the_way),

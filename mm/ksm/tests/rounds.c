@@ -14,6 +14,7 @@
 /* Knobs as they were before the test. */
 static struct {
 	unsigned int	reread_rounds;
+	unsigned int	max_pages_to_merge;
 	bool		smart_scan;
 } before;
 
@@ -72,6 +73,24 @@ void ksm_test_scan_rounds(unsigned int rounds)
 {
 	while (rounds--)
 		ksm_test_scan_round();
+}
+
+static void merge_as_before(void *unused)
+{
+	WRITE_ONCE(ksm_state.max_pages_to_merge, before.max_pages_to_merge);
+}
+
+/**
+ * ksm_test_limit_merges() - limit how many pages a batch merges
+ * @test: the test, after which it is as before; its first batch begins a round
+ * @most: how many
+ */
+void ksm_test_limit_merges(struct kunit *test, unsigned int most)
+{
+	before.max_pages_to_merge = ksm_state.max_pages_to_merge;
+	ksm_test_at_end(test, merge_as_before, NULL);
+	WRITE_ONCE(ksm_state.max_pages_to_merge, most);
+	ksm_test_restart();
 }
 
 static bool nobody_asks(void)
