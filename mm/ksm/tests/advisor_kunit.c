@@ -18,6 +18,7 @@ static void restore(void *unused)
 	ksm_advisor_set_mode(before.advisor_mode);
 	WRITE_ONCE(ksm_state.advisor_min_pages, before.advisor_min_pages);
 	WRITE_ONCE(ksm_state.advisor_max_pages, before.advisor_max_pages);
+	WRITE_ONCE(ksm_state.advisor_max_cpu, before.advisor_max_cpu);
 	WRITE_ONCE(ksm_state.advisor_target, before.advisor_target);
 	WRITE_ONCE(ksm_state.pages_to_scan, before.pages_to_scan);
 }
@@ -82,8 +83,19 @@ static void a_round_from_before_the_advisor_came_is_no_advice(struct kunit *test
 	KUNIT_EXPECT_TRUE(test, comes_to_advice());
 }
 
+/* Of so many seconds on 64 bits, no bit of the nanoseconds is left if they wrap. */
+static void a_target_can_be_of_any_length(struct kunit *test)
+{
+	ksm_advisor_set_target(ULONG_MAX / 512 + 1);
+	/* So that only the target counts. */
+	ksm_advisor_set_max_cpu(100);
+	KUNIT_EXPECT_TRUE(test, comes_to_advice());
+	KUNIT_EXPECT_LT(test, ksm_state.pages_to_scan, PAGES);
+}
+
 static struct kunit_case advisor_cases[] = {
 	KUNIT_CASE(a_round_is_advice_for_the_next_one),
+	KUNIT_CASE(a_target_can_be_of_any_length),
 	KUNIT_CASE(a_round_with_a_pause_is_no_advice),
 	KUNIT_CASE(a_round_from_before_the_advisor_came_is_no_advice),
 	{ }
