@@ -8,6 +8,8 @@
 
 #include "../types.h"
 
+struct mempolicy;
+
 int ksm_test_init(struct kunit *test);
 bool ksm_test_comes_to(atomic_long_t *count, long want);
 bool ksm_test_comes_true(bool (*is_so)(void));
@@ -49,6 +51,7 @@ struct folio *ksm_test_folio_at(struct mm_struct *mm, unsigned long addr);
 pte_t ksm_test_pte_at(struct mm_struct *mm, unsigned long addr);
 pte_t ksm_test_set_pte(struct mm_struct *mm, unsigned long addr, pte_t pte);
 void ksm_test_unmap(struct mm_struct *mm, unsigned long addr, unsigned int pages);
+void ksm_test_set_policy(struct mm_struct *mm, unsigned long addr, struct mempolicy *policy);
 pte_t ksm_test_device_entry(struct kunit *test, pte_t pte);
 pte_t ksm_test_swap_entry(struct kunit *test, pte_t pte);
 void ksm_test_change_pte(struct mm_struct *mm, unsigned long addr,

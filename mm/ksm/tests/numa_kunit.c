@@ -390,17 +390,6 @@ static void a_change_of_mind_moves_everybody(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* Private copies.                                                          */
 
-static void set_policy(struct mm_struct *mm, unsigned long addr, struct mempolicy *policy)
-{
-	struct vm_area_struct *vma;
-
-	mmap_write_lock(mm);
-	vma = vma_lookup(mm, addr);
-	vma_start_write(vma);
-	vma->vm_policy = policy;
-	mmap_write_unlock(mm);
-}
-
 static void policy_says_on_which_NUMA_node_a_copy_is(struct kunit *test)
 {
 	static struct mempolicy in_turns = { .refcnt = ATOMIC_INIT(1), .mode = MPOL_INTERLEAVE };
@@ -412,9 +401,9 @@ static void policy_says_on_which_NUMA_node_a_copy_is(struct kunit *test)
 	ksm_test_match(mm, addr + 2 * PAGE_SIZE);
 	in_turns.nodes = nodemask_of_node(nids[0]);
 	node_set(nids[1], in_turns.nodes);
-	set_policy(mm, addr, &in_turns);
+	ksm_test_set_policy(mm, addr, &in_turns);
 	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, 3 * PAGE_SIZE, MADV_UNMERGEABLE), 0);
-	set_policy(mm, addr, NULL);
+	ksm_test_set_policy(mm, addr, NULL);
 	for (i = 0; i < 3; i++) {
 		KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr + i * PAGE_SIZE));
 		nid[i] = folio_nid(ksm_test_folio_at(mm, addr + i * PAGE_SIZE));

@@ -2,7 +2,9 @@
 /* What a swap-in maps: the page itself where it belongs, and a copy elsewhere. */
 #include <linux/err.h>
 #include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
+#include <linux/nodemask.h>
 #include <linux/pagemap.h>
 #include <linux/poison.h>
 
@@ -155,6 +157,42 @@ static void without_memory_there_is_no_copy(struct kunit *test)
 	expect_copy(test, folio, at.mm, at.b);
 }
 
+#ifdef CONFIG_NUMA
+/* A NUMA node that has memory, and is not that of @folio. */
+static int node_without(struct kunit *test, struct folio *folio)
+{
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY)
+		if (nid != folio_nid(folio))
+			return nid;
+	kunit_skip(test, "needs two nodes with memory");
+}
+#endif
+
+static void policy_says_on_which_NUMA_node_a_copy_is(struct kunit *test)
+{
+#ifdef CONFIG_NUMA
+	static struct mempolicy there = {
+		.refcnt		= ATOMIC_INIT(1),
+		.mode		= MPOL_BIND,
+		.home_node	= NUMA_NO_NODE,
+	};
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a), *got;
+	int nid = node_without(test, folio);
+
+	there.nodes = nodemask_of_node(nid);
+	ksm_test_set_policy(at.mm, at.b, &there);
+	got = swap_in(folio, at.mm, at.b);
+	ksm_test_set_policy(at.mm, at.b, NULL);
+	if (!IS_ERR_OR_NULL(got))
+		KUNIT_EXPECT_EQ(test, folio_nid(got), nid);
+	expect_copied(test, folio, got);
+#else
+	kunit_skip(test, "needs CONFIG_NUMA");
+#endif
+}
+
 /* Whoever follows such a pointer faults. */
 static void P64_an_anon_vma_that_has_gone_is_not_followed(struct kunit *test)
 {
@@ -208,6 +246,7 @@ static struct kunit_case swapin_cases[] = {
 	KUNIT_CASE(P61_an_ordinary_page_returns_to_its_place_alone),
 	KUNIT_CASE(P62_a_copy_is_charged),
 	KUNIT_CASE(without_memory_there_is_no_copy),
+	KUNIT_CASE(policy_says_on_which_NUMA_node_a_copy_is),
 	KUNIT_CASE(P64_an_anon_vma_that_has_gone_is_not_followed),
 	KUNIT_CASE(P63_a_page_that_was_not_read_in_is_not_copied),
 	KUNIT_CASE(P65_a_poisoned_page_is_not_copied),

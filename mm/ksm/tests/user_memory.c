@@ -171,6 +171,25 @@ void ksm_test_unmap(struct mm_struct *mm, unsigned long addr, unsigned int pages
 	kthread_unuse_mm(mm);
 }
 
+#ifdef CONFIG_NUMA
+/**
+ * ksm_test_set_policy() - say on which NUMA nodes new pages of a mapping shall be
+ * @mm: the mm
+ * @addr: an address in the mapping
+ * @policy: the policy; NULL before the test is over
+ */
+void ksm_test_set_policy(struct mm_struct *mm, unsigned long addr, struct mempolicy *policy)
+{
+	struct vm_area_struct *vma;
+
+	mmap_write_lock(mm);
+	vma = vma_lookup(mm, addr);
+	vma_start_write(vma);
+	vma->vm_policy = policy;
+	mmap_write_unlock(mm);
+}
+#endif
+
 /**
  * ksm_test_write() - fill a page as a program does
  * @test: the test
