@@ -228,6 +228,53 @@ static void P23_where_nothing_is_merged_other_signals_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, unmerge_nothing_signalled(test, false), 0);
 }
 
+/* As unmerge_all(), by somebody to whom a signal was sent. */
+static int unmerge_all_signalled(void)
+{
+	int err;
+
+	set_tsk_thread_flag(current, TIF_SIGPENDING);
+	err = unmerge_all();
+	clear_tsk_thread_flag(current, TIF_SIGPENDING);
+	return err;
+}
+
+static void P23_a_signal_ends_an_unmerge_of_everything(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm, 1);
+
+	KUNIT_EXPECT_EQ(test, unmerge_all_signalled(), -ERESTARTSYS);
+	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(mm, addr));
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, PAGES / 2);
+	KUNIT_EXPECT_FALSE(test, current->signal->oom_flag_origin);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	expect_private(test, mm, addr, 1);
+	expect_nothing_known(test);
+}
+
+/* There is no KSM page, and nothing to copy: only to go from one mm to the next. */
+static void P23_a_signal_ends_it_where_there_is_nothing_to_copy(struct kunit *test)
+{
+	ksm_test_map(test, ksm_test_mm(test), 1);
+	KUNIT_EXPECT_EQ(test, unmerge_all_signalled(), -ERESTARTSYS);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+}
+
+static void P23_a_signal_ends_the_burial_of_many(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 1);
+
+	ksm_test_write(test, mm, addr, 1);
+	ksm_test_scan_round();
+	/* Nobody else has been told to bury it. */
+	KUNIT_ASSERT_EQ(test, ksm_mms_leave(mm), KSM_LEAVE_BURY);
+	KUNIT_EXPECT_EQ(test, unmerge_all_signalled(), -ERESTARTSYS);
+	KUNIT_EXPECT_EQ(test, unmerge_all(), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
+}
+
 /* What came of an unmerge beside the test. */
 static int unmerged;
 
@@ -287,6 +334,9 @@ static struct kunit_case unmerge_cases[] = {
 	KUNIT_CASE(values_and_candidates_are_forgotten),
 	KUNIT_CASE(P23_where_nothing_is_merged_a_signal_that_kills_is_heeded),
 	KUNIT_CASE(P23_where_nothing_is_merged_other_signals_wait),
+	KUNIT_CASE(P23_a_signal_ends_an_unmerge_of_everything),
+	KUNIT_CASE(P23_a_signal_ends_it_where_there_is_nothing_to_copy),
+	KUNIT_CASE(P23_a_signal_ends_the_burial_of_many),
 	KUNIT_CASE(P27_who_has_asked_before_the_unmerge_is_waited_for),
 	KUNIT_CASE(memory_that_is_not_there_is_no_hindrance),
 	{ }
