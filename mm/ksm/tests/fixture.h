@@ -80,6 +80,11 @@ void ksm_test_fail_alloc(struct kunit *test, unsigned int nth);
 bool ksm_test_alloc_failed(void);
 void ksm_test_fail_pages(struct kunit *test);
 
+/* freezing.c: as for a suspend */
+void ksm_test_may_freeze(struct kunit *test);
+void ksm_test_freeze(void);
+void ksm_test_thaw(void);
+
 bool ksm_test_collide(struct page *page, unsigned int pair);
 
 /* pages.c: neighbouring pages of equal content, in a registered mm */
@@ -115,6 +120,8 @@ struct ksm_test_known {
 void ksm_test_restart(void);
 unsigned long ksm_test_scan_batch(unsigned int pages);
 unsigned long ksm_test_scan_round(void);
+bool ksm_test_goes_round(void);
+void ksm_test_stop_ksmd(void *unused);
 void ksm_test_scan_rounds(unsigned int rounds);
 void ksm_test_limit_merges(struct kunit *test, unsigned int most);
 bool ksm_test_give_way(void);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The thread itself: when it scans, and that it can be frozen. */
+/* The thread itself: when it scans, when it rests, and that it can be frozen. */
+#include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/string.h>
 
+#include "../ksmd.h"
 #include "../scan.h"
 #include "../state.h"
 #include "fixture.h"
@@ -15,9 +17,17 @@ static struct ksm_test_known at;
 
 static struct task_struct *ksmd;
 
+/* As it was before the test. */
+static struct ksm_state before;
+
 static void put_ksmd(void *unused)
 {
 	put_task_struct(ksmd);
+}
+
+static void restore(void *unused)
+{
+	ksm_ksmd_set_sleep_millisecs(before.sleep_millisecs);
 }
 
 static int init(struct kunit *test)
@@ -34,6 +44,8 @@ static int init(struct kunit *test)
 	rcu_read_unlock();
 	KUNIT_ASSERT_NOT_NULL(test, ksmd);
 	ksm_test_at_end(test, put_ksmd, NULL);
+	before = ksm_state;
+	ksm_test_at_end(test, restore, NULL);
 	return ksm_test_init_known(test, &at);
 }
 
@@ -49,19 +61,13 @@ static bool ksmd_waits_for_lock(void)
 	return READ_ONCE(ksmd->__state) & TASK_UNINTERRUPTIBLE;
 }
 
-static void no_batch_begins_after_run_was_set_to_0(struct kunit *test)
+/* Let ksmd come up to where it waits for the lock, and find that run is 0 after all. */
+static void let_come_in_vain(struct kunit *test)
 {
-	unsigned long rounds, scanned;
 	bool waits;
-	int i;
 
-	for (i = 0; i < KSM_TEST_KNOWN; i++)
-		ksm_test_write(test, at.mm, at.page[i], 1000 + i);
 	KUNIT_ASSERT_FALSE(test, ksm_scan_wants_drain());
-
 	mutex_lock(&ksm_pass_lock);
-	rounds = ksm_counts.rounds;
-	scanned = ksm_counts.scanned;
 	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
 	ksm_state_wake();
 	/* It has looked at run before. */
@@ -70,6 +76,18 @@ static void no_batch_begins_after_run_was_set_to_0(struct kunit *test)
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_TRUE(test, waits);
 	KUNIT_EXPECT_TRUE(test, ksm_test_comes_true(ksmd_rests));
+}
+
+static void no_batch_begins_after_run_was_set_to_0(struct kunit *test)
+{
+	unsigned long rounds, scanned;
+	int i;
+
+	for (i = 0; i < KSM_TEST_KNOWN; i++)
+		ksm_test_write(test, at.mm, at.page[i], 1000 + i);
+	rounds = ksm_counts.rounds;
+	scanned = ksm_counts.scanned;
+	let_come_in_vain(test);
 	KUNIT_EXPECT_EQ(test, ksm_counts.scanned, scanned);
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
 }
@@ -83,9 +101,32 @@ static void ksmd_can_be_frozen(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, READ_ONCE(ksmd->flags) & PF_NOFREEZE);
 }
 
+static bool ksmd_is_frozen(void)
+{
+	return frozen(ksmd);
+}
+
+static void ksmd_freezes_between_two_batches(struct kunit *test)
+{
+	bool freezes;
+
+	ksm_test_may_freeze(test);
+	ksm_test_at_end(test, ksm_test_stop_ksmd, NULL);
+	/* Where it has no rest, there is no wait in which it could be frozen. */
+	ksm_ksmd_set_sleep_millisecs(0);
+	KUNIT_ASSERT_EQ(test, ksm_ksmd_set_run(KSM_RUN_MERGE), 0);
+	KUNIT_ASSERT_TRUE(test, ksm_test_goes_round());
+	ksm_test_freeze();
+	freezes = ksm_test_comes_true(ksmd_is_frozen);
+	ksm_test_thaw();
+	KUNIT_EXPECT_TRUE(test, freezes);
+	KUNIT_EXPECT_TRUE(test, ksm_test_goes_round());
+}
+
 static struct kunit_case ksmd_cases[] = {
 	KUNIT_CASE(no_batch_begins_after_run_was_set_to_0),
 	KUNIT_CASE(ksmd_can_be_frozen),
+	KUNIT_CASE(ksmd_freezes_between_two_batches),
 	{ }
 };
 

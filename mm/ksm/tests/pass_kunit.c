@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Who waits for ksm_pass_lock or for an mm: a batch gives way, and goes on later. */
 #include <linux/cpumask.h>
+#include <linux/freezer.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -77,6 +78,20 @@ static bool let_mm_be_wanted(void)
 static bool let_mm_exit(void)
 {
 	return ksm_mms_leave(at.mm) == KSM_LEAVE_BUSY;
+}
+
+/* The thread of a test is none that can be frozen, but for as long as it says so. */
+static bool let_freeze(void)
+{
+	current->flags &= ~PF_NOFREEZE;
+	ksm_test_freeze();
+	return freezing(current);
+}
+
+static void end_freeze(void)
+{
+	ksm_test_thaw();
+	current->flags |= PF_NOFREEZE;
 }
 
 static void write_pages(struct kunit *test, unsigned int first, u64 content)
@@ -202,6 +217,7 @@ static void scan_until(struct kunit *test, bool (*comes)(void))
 	middle.rounds = ksm_counts.rounds - middle.rounds;
 	middle.scanned = ksm_counts.scanned - middle.scanned;
 	mutex_unlock(&ksm_pass_lock);
+	end_freeze();
 	flush_work(&setter);
 	flush_work(&mapper);
 
@@ -219,18 +235,30 @@ static void make_pairs(struct kunit *test, unsigned int first, unsigned int page
 	KUNIT_ASSERT_EQ(test, ksm_test_scan_round(), pages);
 }
 
-static void who_comes_in_the_middle_waits_for_one_page(struct kunit *test)
+/* Who comes when two pages are about to merge does not wait for others to be read. */
+static void expect_one_page(struct kunit *test, bool (*comes)(void))
 {
 	make_pairs(test, 2, 2);
 	/* Those behind them are to be read. */
 	write_pages(test, 4, 1000);
-	scan_until(test, let_pass_be_wanted);
+	scan_until(test, comes);
 	KUNIT_EXPECT_EQ(test, middle.scanned, 0);
 	KUNIT_EXPECT_EQ(test, middle.rounds, 0);
 	/* None is left out. */
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN - 4);
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[2]));
 	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(at.mm, at.page[3]));
+}
+
+static void who_comes_in_the_middle_waits_for_one_page(struct kunit *test)
+{
+	expect_one_page(test, let_pass_be_wanted);
+}
+
+static void who_freezes_waits_for_one_page(struct kunit *test)
+{
+	ksm_test_may_freeze(test);
+	expect_one_page(test, let_freeze);
 }
 
 static void who_wants_the_mm_waits_for_one_page(struct kunit *test)
@@ -288,6 +316,7 @@ static void walk_after(struct kunit *test, bool (*comes)(void))
 	mmap_read_unlock(at.mm);
 	ksm_mms_put(run.km, true);
 	mutex_unlock(&ksm_pass_lock);
+	end_freeze();
 	flush_work(&setter);
 	flush_work(&mapper);
 
@@ -309,6 +338,13 @@ static void who_wants_the_mm_does_not_wait_for_a_long_walk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN - 1);
 }
 
+static void who_freezes_does_not_wait_for_a_long_walk(struct kunit *test)
+{
+	ksm_test_may_freeze(test);
+	walk_after(test, let_freeze);
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN - 1);
+}
+
 static void P33_who_exits_does_not_wait_for_a_long_walk(struct kunit *test)
 {
 	walk_after(test, let_mm_exit);
@@ -319,10 +355,12 @@ static struct kunit_case pass_cases[] = {
 	KUNIT_CASE(who_waits_comes_before_a_batch),
 	KUNIT_CASE(who_sets_a_knob_comes_before_a_batch),
 	KUNIT_CASE(who_comes_in_the_middle_waits_for_one_page),
+	KUNIT_CASE(who_freezes_waits_for_one_page),
 	KUNIT_CASE(who_wants_the_mm_waits_for_one_page),
 	KUNIT_CASE(P33_who_exits_waits_for_one_page),
 	KUNIT_CASE(who_waits_does_not_wait_for_a_long_walk),
 	KUNIT_CASE(who_wants_the_mm_does_not_wait_for_a_long_walk),
+	KUNIT_CASE(who_freezes_does_not_wait_for_a_long_walk),
 	KUNIT_CASE(P33_who_exits_does_not_wait_for_a_long_walk),
 	{ }
 };

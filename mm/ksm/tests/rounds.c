@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Rounds of the scan, as ksmd goes through them, and pages that it knows. */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 
+#include "../ksmd.h"
 #include "../mms.h"
 #include "../page.h"
 #include "../record.h"
@@ -66,6 +69,26 @@ unsigned long ksm_test_scan_round(void)
 	while (ksm_counts.rounds == rounds && tries--)
 		read += ksm_test_scan_batch(1000000);
 	return read;
+}
+
+/* ksm_test_stop_ksmd() - the action that ends what ksm_ksmd_set_run() began */
+void ksm_test_stop_ksmd(void *unused)
+{
+	ksm_ksmd_set_run(KSM_RUN_STOP);
+}
+
+/**
+ * ksm_test_goes_round() - does ksmd come to the end of a round?
+ *
+ * Return: true once it has; false after ten seconds.
+ */
+bool ksm_test_goes_round(void)
+{
+	unsigned long rounds = READ_ONCE(ksm_counts.rounds), end = jiffies + 10 * HZ;
+
+	while (READ_ONCE(ksm_counts.rounds) == rounds && time_before(jiffies, end))
+		msleep(20);
+	return READ_ONCE(ksm_counts.rounds) != rounds;
 }
 
 /* ksm_test_scan_rounds() - so many rounds */

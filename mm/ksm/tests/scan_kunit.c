@@ -302,20 +302,6 @@ static void a_child_is_counted_once_it_was_scanned(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(child, addr, 1));
 }
 
-static void stop_ksmd(void *unused)
-{
-	ksm_ksmd_set_run(KSM_RUN_STOP);
-}
-
-static bool goes_round(void)
-{
-	unsigned long rounds = READ_ONCE(ksm_counts.rounds), end = jiffies + 10 * HZ;
-
-	while (READ_ONCE(ksm_counts.rounds) == rounds && time_before(jiffies, end))
-		msleep(20);
-	return READ_ONCE(ksm_counts.rounds) != rounds;
-}
-
 static void P56_ksmd_stands_still_while_memory_goes(struct kunit *test)
 {
 	struct memory_notify none = {
@@ -327,16 +313,16 @@ static void P56_ksmd_stands_still_while_memory_goes(struct kunit *test)
 	if (!IS_ENABLED(CONFIG_MEMORY_HOTREMOVE))
 		kunit_skip(test, "needs CONFIG_MEMORY_HOTREMOVE");
 	ksm_test_map(test, ksm_test_mm(test), 1);
-	ksm_test_at_end(test, stop_ksmd, NULL);
+	ksm_test_at_end(test, ksm_test_stop_ksmd, NULL);
 	KUNIT_ASSERT_EQ(test, ksm_ksmd_set_run(KSM_RUN_MERGE), 0);
-	KUNIT_EXPECT_TRUE(test, goes_round());
+	KUNIT_EXPECT_TRUE(test, ksm_test_goes_round());
 
 	memory_notify(MEM_GOING_OFFLINE, &none);
 	rounds = READ_ONCE(ksm_counts.rounds);
 	msleep(200);
 	KUNIT_EXPECT_EQ(test, READ_ONCE(ksm_counts.rounds), rounds);
 	memory_notify(MEM_CANCEL_OFFLINE, &none);
-	KUNIT_EXPECT_TRUE(test, goes_round());
+	KUNIT_EXPECT_TRUE(test, ksm_test_goes_round());
 }
 
 /* Who is on the way to the LRU is met again as soon as it has arrived. */
