@@ -7,10 +7,14 @@
 #include <linux/sched/task.h>
 #include <linux/string.h>
 
+#include "../advisor.h"
 #include "../ksmd.h"
 #include "../scan.h"
 #include "../state.h"
 #include "fixture.h"
+
+/* More than the advisor makes of a round as short as that of a test. */
+#define MANY	10000
 
 /* Pages of which each is different from all others, read once. */
 static struct ksm_test_known at;
@@ -27,6 +31,10 @@ static void put_ksmd(void *unused)
 
 static void restore(void *unused)
 {
+	/* ksmd did not begin this round. */
+	ksm_advisor_pause();
+	ksm_advisor_set_mode(before.advisor_mode);
+	WRITE_ONCE(ksm_state.pages_to_scan, before.pages_to_scan);
 	ksm_ksmd_set_sleep_millisecs(before.sleep_millisecs);
 }
 
@@ -123,10 +131,37 @@ static void ksmd_freezes_between_two_batches(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_goes_round());
 }
 
+static void a_pause_of_ksmd_belongs_to_no_round(struct kunit *test)
+{
+	ksm_advisor_set_mode(KSM_ADVISOR_SCAN_TIME);
+	/* As if ksmd began one. */
+	ksm_advisor_round();
+	let_come_in_vain(test);
+	WRITE_ONCE(ksm_state.pages_to_scan, MANY);
+	ksm_advisor_round();
+	KUNIT_EXPECT_EQ(test, ksm_state.pages_to_scan, MANY);
+	/* That was a round without a pause. */
+	ksm_advisor_round();
+	KUNIT_EXPECT_NE(test, ksm_state.pages_to_scan, MANY);
+}
+
+static void ksmd_wakes_up_when_the_advisor_comes(struct kunit *test)
+{
+	ksm_test_at_end(test, ksm_test_stop_ksmd, NULL);
+	/* It waits for something to do then; that run is 1 nobody tells it. */
+	let_come_in_vain(test);
+	WRITE_ONCE(ksm_state.pages_to_scan, 0);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
+	KUNIT_EXPECT_EQ(test, ksm_ksmd_set_advisor_mode(KSM_ADVISOR_SCAN_TIME), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_goes_round());
+}
+
 static struct kunit_case ksmd_cases[] = {
 	KUNIT_CASE(no_batch_begins_after_run_was_set_to_0),
 	KUNIT_CASE(ksmd_can_be_frozen),
 	KUNIT_CASE(ksmd_freezes_between_two_batches),
+	KUNIT_CASE(a_pause_of_ksmd_belongs_to_no_round),
+	KUNIT_CASE(ksmd_wakes_up_when_the_advisor_comes),
 	{ }
 };
 
