@@ -74,6 +74,7 @@ static void a_page_that_was_cleaned_but_not_read_is_read_next(struct kunit *test
 {
 	unsigned int i, found = 0;
 
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, at.page[2], 7);
 	mutex_lock(&ksm_pass_lock);
 	mmap_read_lock(at.mm);
@@ -140,6 +141,7 @@ static void who_comes_to_rest_is_cleaned_and_trusted(struct kunit *test)
 {
 	unsigned int i;
 
+	ksm_test_needs_hashes(test);
 	for (i = 0; i < 8; i++) {
 		change(test, 2);
 		ksm_test_scan_round();
@@ -159,6 +161,7 @@ static void who_comes_to_rest_merges_in_the_next_round(struct kunit *test)
 {
 	unsigned int i;
 
+	ksm_test_needs_hashes(test);
 	for (i = 0; i < 8; i++) {
 		change(test, 2);
 		change(test, 5);

@@ -53,6 +53,7 @@ static void an_unchanged_page_is_not_read(struct kunit *test)
 
 static void a_page_that_was_written_to_is_read(struct kunit *test)
 {
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, at.page[2], 7);
 	ksm_test_write(test, at.mm, at.page[5], 8);
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), 2);
@@ -152,6 +153,7 @@ static void what_no_PTE_knows_of_is_found_within_reread_rounds(struct kunit *tes
 {
 	unsigned int i;
 
+	ksm_test_needs_hashes(test);
 	WRITE_ONCE(ksm_state.reread_rounds, 4);
 	ksm_test_scan_round();
 	KUNIT_ASSERT_EQ(test, atomic_long_read(&ksm_counts.fickle), 0);
@@ -164,6 +166,7 @@ static void what_no_PTE_knows_of_is_found_within_reread_rounds(struct kunit *tes
 
 static void what_no_PTE_knows_of_is_not_merged_by_its_old_hash(struct kunit *test)
 {
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_scan_round();
 	ksm_test_write(test, at.mm, at.page[6], 7);
@@ -180,6 +183,7 @@ static void smart_scan_does_not_put_off_a_reading_that_is_due(struct kunit *test
 {
 	unsigned int i, k;
 
+	ksm_test_needs_hashes(test);
 	WRITE_ONCE(ksm_state.smart_scan, true);
 	WRITE_ONCE(ksm_state.reread_rounds, 3);
 	/* Until all are old. */
@@ -200,6 +204,7 @@ static void come_back_as_another(struct kunit *test)
 {
 	struct ksm_item *item;
 
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
 	ksm_test_scan_round();
@@ -238,6 +243,7 @@ static void who_merged_in_vain_is_read_again(struct kunit *test)
 	unsigned long a = at.page[1], b = at.page[6];
 	struct folio *folio;
 
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, a, 7);
 	ksm_test_write(test, at.mm, b, 7);
 	ksm_test_scan_round();

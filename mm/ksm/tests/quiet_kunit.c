@@ -73,6 +73,7 @@ static void forks_and_writers_leave_rounds_quiet(struct kunit *test)
 {
 	unsigned int i, quiet = 0;
 
+	ksm_test_needs_hashes(test);
 	ksm_test_fork(test, at.mm);
 	KUNIT_EXPECT_GT(test, count_quiet(3 * ROUNDS), 2 * ROUNDS);
 	for (i = 0; i < 3 * ROUNDS; i++) {
@@ -87,6 +88,7 @@ static void who_cannot_merge_leaves_others_at_rest(struct kunit *test)
 	unsigned int i, news = 0;
 	struct folio *folio;
 
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
 	folio = ksm_test_folio_at(at.mm, at.page[6]);
@@ -198,6 +200,7 @@ static void who_is_let_go_of_merges_at_once(struct kunit *test)
 
 static void who_waits_for_room_joins_when_there_is_some(struct kunit *test)
 {
+	ksm_test_needs_hashes(test);
 	ksm_test_limit(test, 2);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[4], 7);
@@ -215,6 +218,7 @@ static void who_waits_for_room_joins_when_there_is_some(struct kunit *test)
 
 static void a_candidate_in_vain_is_a_value_again(struct kunit *test)
 {
+	ksm_test_needs_hashes(test);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
 	ksm_test_scan_rounds(1);
