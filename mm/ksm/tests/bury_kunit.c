@@ -3,13 +3,18 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
+#include "../bury.h"
 #include "../ksmd.h"
+#include "../node.h"
 #include "../record.h"
+#include "../sieve.h"
 #include "../state.h"
 #include "fixture.h"
 
 /* Three pages of equal content. */
 static struct ksm_test_pages at;
+
+static struct ksm_node *node;	/* of the KSM page that they became */
 
 static int init(struct kunit *test)
 {
@@ -70,6 +75,72 @@ static void P85_who_leaves_nothing_but_nodes_has_them_dropped(struct kunit *test
 	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
 }
 
+static unsigned long sieve_bytes(void)
+{
+	unsigned long bytes;
+
+	mutex_lock(&ksm_pass_lock);
+	bytes = ksm_sieve_bytes();
+	mutex_unlock(&ksm_pass_lock);
+	return bytes;
+}
+
+/* What the sieve was told of pages is of use only as long as any page is known. */
+static void with_the_last_page_the_sieve_is_forgotten(struct kunit *test)
+{
+	ksm_test_restart();
+	ksm_test_scan_round();
+	KUNIT_ASSERT_EQ(test, at.mm->ksm_rmap_items, 3);
+	KUNIT_EXPECT_GT(test, sieve_bytes(), 0);
+	ksm_test_exit(test, at.mm);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
+	/* Both are done under one hold of the lock. */
+	KUNIT_EXPECT_EQ(test, sieve_bytes(), 0);
+}
+
+static void who_buries_comes_before_a_batch(struct kunit *test)
+{
+	bool asked;
+
+	mutex_lock(&ksm_pass_lock);
+	ksm_bury_soon();
+	asked = ksm_test_give_way();
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_TRUE(test, asked);
+}
+
+static bool is_looked_at(void)
+{
+	return !READ_ONCE(node->astray);
+}
+
+/* A page that somebody still has when its last mm is gone: he does not say when he lets go. */
+static void P85_what_cannot_go_yet_is_swept_up_later(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	bool buried, looked_at, asked;
+	long nodes;
+
+	folio_get(folio);
+	node = ksm_node_of(folio);
+	ksm_test_exit(test, at.mm);
+	buried = ksm_test_comes_to(&ksm_counts.mms, 0);
+	/* As if it had moved: the first sweep sees to that, and can do no more. */
+	ksm_node_set_astray(node, true);
+	looked_at = ksm_test_comes_true(is_looked_at);
+	mutex_lock(&ksm_pass_lock);
+	nodes = atomic_long_read(&ksm_counts.nodes);
+	folio_put(folio);
+	/* There is another one, for which a batch would end. */
+	asked = ksm_test_give_way();
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_TRUE(test, buried);
+	KUNIT_EXPECT_TRUE(test, looked_at);
+	KUNIT_EXPECT_EQ(test, nodes, 1);
+	KUNIT_EXPECT_TRUE(test, asked);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
 static void restore_pages_to_scan(void *before)
 {
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
@@ -97,6 +168,9 @@ static struct kunit_case bury_cases[] = {
 	KUNIT_CASE(P85_who_never_offered_anything_is_gone_at_once),
 	KUNIT_CASE_SLOW(P85_the_dead_are_buried_though_ksmd_stands_still),
 	KUNIT_CASE_SLOW(P85_who_leaves_nothing_but_nodes_has_them_dropped),
+	KUNIT_CASE(with_the_last_page_the_sieve_is_forgotten),
+	KUNIT_CASE(who_buries_comes_before_a_batch),
+	KUNIT_CASE_SLOW(P85_what_cannot_go_yet_is_swept_up_later),
 	KUNIT_CASE_SLOW(P85_what_ksmd_has_left_is_dropped_when_it_is_stopped),
 	{ }
 };
