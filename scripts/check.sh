@@ -79,7 +79,7 @@ finish()
 	case $suite in
 	*"$T"*) ;;
 	*) awk -F '\t' -v name="$T" \
-		'index($2, name) || $1 == "fail" && ($2 == "the guest" || $2 == "no leaks")' \
+		'index($2, name) || $1 == "fail" && $2 ~ /^(the guest|no leaks|nothing left)$/' \
 		"$results" > "$results.some" && mv "$results.some" "$results" ;;
 	esac
 	[ -s "$results" ] || fail "$suite" "no test was run" > "$results"
@@ -103,10 +103,11 @@ finish()
 	else
 		show "$log" 15
 	fi
-	if grep -q '^fail	no leaks	' "$results"; then
-		sed -n '/^### begin no leaks/,$p' "$log" | head -n 40 > "$log.leaks"
+	for last in 'nothing left' 'no leaks'; do
+		grep -q "^fail	$last	" "$results" || continue
+		sed -n "/^### begin $last/,/^### exit/p" "$log" | head -n 40 > "$log.leaks"
 		show "$log.leaks" 40
-	fi
+	done
 	! grep -q '^fail	the guest	' "$results" || show_trouble "$out/$suite.console"
 }
 
@@ -133,6 +134,7 @@ memory_of() { awk -v suite="$1" '$1 == suite { mib = $2 } END { print mib ? mib 
 parameters_of() { sed -n "s/^$1 *[0-9+]* *//p" "$guests_list"; }
 
 # guest SUITE SECONDS [PARAMETERS]: boot, run the suite's lines of the list, read its output
+# With slab_debug KSM's slabs are its own, and count what was allocated, to the object.
 guest()
 {
 	status=0
@@ -140,7 +142,8 @@ guest()
 	watcher=$!
 	run_guest "$top/scripts/boot.sh" -M "$machine" -k "$kernel" -i "$out/initramfs.cpio.gz" \
 		-t "$2" -m "$(memory_of "$1")" \
-		-a "suite=$1 ${3:-}" -s "$out/$1.console" -r "$log" > "$out/$1.boot" 2>&1 || status=$?
+		-a "suite=$1 slab_debug=FZP,ksm_item,ksm_node,ksm_mm ${3:-}" \
+		-s "$out/$1.console" -r "$log" > "$out/$1.boot" 2>&1 || status=$?
 	kill $watcher 2> /dev/null || :
 	wait $watcher 2> /dev/null || :
 	[ $status -eq 0 ] || fail "the guest" "$(sed 's/^boot: //' "$out/$1.boot" | paste -sd ' ')" >> "$results"

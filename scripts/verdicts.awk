@@ -2,7 +2,8 @@
 # verdicts.awk: what a suite said in its guest (guest/suite), as lines of
 #	pass|fail|skip, tab, test, tab, reason
 #
-# After all tests "no leaks" is what kmemleak says, where there is one.
+# After all tests "nothing left" is what our KSM's slabs and pages say, and "no leaks" what
+# kmemleak says, where there is one.
 #
 # -v suite=NAME
 #
@@ -93,7 +94,7 @@ test ~ / / && !/^###/ { next }
 		verdict("fail", test, "no case was run")
 	else if (count && $3 && !skipped_all && !failures)
 		verdict("fail", test, ended)
-	else if (!count && (suite != "kunit" || test == "no leaks"))
+	else if (!count && (suite != "kunit" || test ~ /^(nothing left|no leaks)$/))
 		verdict($3 == 0 ? "pass" : skipped_all ? "skip" : "fail", test, $3 ? ended : "")
 }
 
