@@ -20,7 +20,8 @@ help:
 #:   make shell               a shell in a booted guest with our KSM, its tools and tests
 #:                              SHARE=FOLDER  seen there as /share0; MEMORY=MiB (1024)
 #:   make bench               what our KSM costs against the base's: build/bench/report.md;
-#:                              B=NAME: only workloads with NAME in their name
+#:                              B=NAME: only workloads with NAME in their name;
+#:                              CONTINUE=1: go on with one that was interrupted
 #:   make bench-quick         the same with less memory and one round: build/bench-quick/
 #:   make check-kasan         all that runs in guests, on a kernel with KASAN and kmemleak
 #:   make stress              mixed load on a KASAN kernel; MINUTES=N (10)

@@ -4,6 +4,7 @@
 #
 #   B=NAME		only workloads with NAME in their name
 #   QUICK=1		less memory, one round, and less of ksmd's CPU time for a figure
+#   CONTINUE=1		go on with one that was interrupted: its figures stay
 #
 # For each workload of bench.plan the base's kernel and ours are booted in turn, in a guest
 # of their own each time, so that whatever else this machine does falls on both.  Leaves in
@@ -16,6 +17,7 @@ set -eu
 
 B=${B:-}
 QUICK=${QUICK:-}
+CONTINUE=${CONTINUE:-}
 out=$build/bench${QUICK:+-quick}
 plan=$top/scripts/bench.plan
 rounds=3 least_cpu=2 limit=1200
@@ -55,19 +57,48 @@ raise_map_count()
 	echo "bench: vm.max_map_count of this machine is $wanted meanwhile; it was $maps"
 }
 
-# boot KERNEL MACHINE WORKLOAD PAGES: the program's lines into $out/results
-boot()
+# image KERNEL MACHINE: what is booted
+image()
 {
 	case $1 in base) suffix=-base ;; *) suffix='' ;; esac
 	case $2 in
-	um) kernel=$build/um$suffix/linux command=$top/scripts/boot-um.sh touched='' ;;
-	x86) kernel=$build/x86$suffix/arch/x86/boot/bzImage command=$top/scripts/boot.sh touched=-p ;;
+	um) echo "$build/um$suffix/linux" ;;
+	x86) echo "$build/x86$suffix/arch/x86/boot/bzImage" ;;
+	esac
+}
+
+# Tables without figures, or those that have some already, of the same kernels and workloads.
+begin()
+{
+	for machine in um x86; do
+		cksum "$(image base $machine)" "$(image ours $machine)"
+	done > "$out/kernels.now"
+	cksum "$out/ksm_bench" >> "$out/kernels.now"
+	if [ -n "$CONTINUE" ] && [ -s "$out/figures.csv" ]; then
+		cmp -s "$out/kernels" "$out/kernels.now" ||
+			die "bench: CONTINUE=1: kernels or workloads are not those that were measured; begin anew without it"
+		return 0
+	fi
+	echo 'kernel,machine,round,workload,pages,value,unit,cpu_s,wall_s,rounds' > "$out/figures.csv"
+	echo 'kernel,machine,round,workload,pages,seconds,value' > "$out/samples.csv"
+	mv "$out/kernels.now" "$out/kernels"
+}
+
+# is_measured KERNEL MACHINE WORKLOAD PAGES ROUND
+is_measured() { grep -Eq "^$1,$2,$5,$3(\.[a-z]+)?,$4," "$out/figures.csv"; }
+
+# boot KERNEL MACHINE WORKLOAD PAGES: the program's lines into $out/results
+boot()
+{
+	case $2 in
+	um) command=$top/scripts/boot-um.sh touched='' ;;
+	x86) command=$top/scripts/boot.sh touched=-p ;;
 	esac
 	# three eighths more describe it all: page structures, page tables, KSM's records
 	mib=$((256 + $4 * 11 / 8 / 256))
 	: > "$out/results"
 	# shellcheck disable=SC2086
-	run_guest $first "$command" ${touched:+"$touched"} -k "$kernel" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
+	run_guest $first "$command" ${touched:+"$touched"} -k "$(image "$1" "$2")" -i "$out/initramfs.cpio.gz" -m $mib -t $limit \
 		-a "zram=0 bench=$least_cpu,$3:$4" -s "$out/console" -r "$out/results" > "$out/boot" 2>&1
 }
 
@@ -88,8 +119,8 @@ one()
 	mv "$out/results.unix" "$out/results"
 	# a fast wrong answer is worth nothing: figures of what failed are not kept
 	if [ $status -eq 0 ] && grep -q '^figure,' "$out/results"; then
-		sed -n "s/^figure,/$1,$2,$5,/p" "$out/results" >> "$out/figures.csv"
 		sed -n "s/^sample,/$1,$2,$5,/p" "$out/results" >> "$out/samples.csv"
+		sed -n "s/^figure,/$1,$2,$5,/p" "$out/results" >> "$out/figures.csv"
 		return 0
 	fi
 	printf '%s\t%s\t%s\t%s\t%s\n' "$3" "$4" "$1" "$2" "$(why_failed)" >> "$out/failed"
@@ -119,15 +150,14 @@ end_with_guest
 start=$(date +%s)
 lock bench
 mkdir -p "$out"
-rm -f "$out"/*.csv "$out"/failed "$out"/console* "$out"/report.md "$out"/*.svg
 steps > "$out/steps"
 # shellcheck disable=SC2046
 [ -s "$out/steps" ] || die "bench: no workload has \"$B\" in its name; there are:" \
 	$(grep -v '^#' "$plan" | awk '{ print $2 }')
 raise_map_count
 make_guest
-echo 'kernel,machine,round,workload,pages,value,unit,cpu_s,wall_s,rounds' > "$out/figures.csv"
-echo 'kernel,machine,round,workload,pages,seconds,value' > "$out/samples.csv"
+begin
+rm -f "$out"/failed "$out"/console* "$out"/report.md "$out"/*.svg
 
 total=$(wc -l < "$out/steps") number=0
 while read -r machine workload pages; do
@@ -135,6 +165,7 @@ while read -r machine workload pages; do
 	round=1
 	while [ $round -le $rounds ]; do
 		for kernel in base ours; do
+			! is_measured $kernel "$machine" "$workload" "$pages" $round || continue
 			[ ! -t 1 ] || printf '\r\033[K%d of %d: %s, round %d, %s, %s' $number "$total" \
 				"$workload" $round $kernel "$(took $(($(date +%s) - start)))"
 			one $kernel "$machine" "$workload" "$pages" $round < /dev/null
