@@ -184,8 +184,8 @@ static int walk_pud(pud_t *pudp, unsigned long addr, unsigned long end, struct m
 {
 	struct ksm_glance_run *run = walk->private;
 	pud_t pud = pudp_get(pudp);
+	pmd_t *pmd, *first, *last;
 	unsigned long next;
-	pmd_t *pmd;
 	int err;
 
 	walk->action = ACTION_CONTINUE;
@@ -193,12 +193,15 @@ static int walk_pud(pud_t *pudp, unsigned long addr, unsigned long end, struct m
 		return 0;
 	run->vma = walk->vma;
 	run->steps++;
-	for (pmd = pmd_offset(pudp, addr); addr != end; pmd++, addr = next) {
+	pmd = pmd_offset(pudp, addr);
+	last = pmd_offset(pudp, end - 1);
+	for (; addr != end; pmd++, addr = next) {
+		for (first = pmd; pmd < last && pmd_none(pmdp_get_lockless(pmd)); pmd++)
+			;
+		if (pmd != first)
+			addr = (addr & PMD_MASK) + (pmd - first) * PMD_SIZE;
+		run->empty += pmd - first;
 		next = pmd_addr_end(addr, end);
-		if (pmd_none(pmdp_get_lockless(pmd))) {
-			run->empty++;
-			continue;
-		}
 		err = walk_pmd(run, pmd, addr, next);
 		if (err)
 			return err;

@@ -87,6 +87,22 @@ static void missing_page_tables_are_counted(struct kunit *test)
 	KUNIT_EXPECT_GE(test, empty_before(test, 1), KSM_RUN_PAGES + 1);
 }
 
+/* A VMA may begin where a page table that is not there would map its middle. */
+static void what_is_behind_a_missing_page_table_is_found(struct kunit *test)
+{
+	write_page(test, PTRS_PER_PTE);
+	KUNIT_EXPECT_EQ(test, walk(at.addr + 5 * PAGE_SIZE, ULONG_MAX), 1);
+}
+
+/* A VMA ends in the middle of what its last page table would map; another one has the next. */
+static void the_page_table_behind_a_vma_is_left_alone(struct kunit *test)
+{
+	write_page(test, 2 * PTRS_PER_PTE);
+	ksm_test_unmap(at.mm, at.addr + PMD_SIZE + PMD_SIZE / 2, PTRS_PER_PTE / 2);
+	KUNIT_EXPECT_EQ(test, walk(at.addr, ULONG_MAX), 1);
+	KUNIT_EXPECT_EQ(test, at.run.pages[0].addr, at.addr + 2 * PMD_SIZE);
+}
+
 static void what_is_counted_costs_something(struct kunit *test)
 {
 	struct ksm_glance_run *run = &at.run;
@@ -179,6 +195,8 @@ static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(empty_entries_behind_a_page_are_counted),
 	KUNIT_CASE(empty_entries_between_pages_are_counted),
 	KUNIT_CASE(missing_page_tables_are_counted),
+	KUNIT_CASE(what_is_behind_a_missing_page_table_is_found),
+	KUNIT_CASE(the_page_table_behind_a_vma_is_left_alone),
 	KUNIT_CASE(what_is_counted_costs_something),
 	KUNIT_CASE(a_walk_over_many_vmas_ends_on_the_way),
 	KUNIT_CASE(so_does_one_over_vmas_that_offer_nothing),
