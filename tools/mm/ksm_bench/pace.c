@@ -10,8 +10,11 @@
 #include "bench.h"
 
 #define POLL 0.01
-#define REST 0.06	/* six times what a sleep is rounded up to in User Mode Linux */
+#define REST 200	/* ms, within which who waits for a CPU comes to stop ksmd all the same */
 #define PATIENCE 300.0	/* seconds without a full scan after which it hangs */
+
+/* How long ksmd rests behind each round, in milliseconds, while it runs; 0: as it was set. */
+static unsigned long rest;
 
 /*
  * One round after the other.  A batch cannot be interrupted, and of pages that are skipped
@@ -19,6 +22,7 @@
  */
 void pace_full(unsigned long pages, bool smart)
 {
+	rest = 0;
 	knob_set("run", 0);
 	knob_set("sleep_millisecs", 0);
 	knob_set("smart_scan", smart);
@@ -27,13 +31,12 @@ void pace_full(unsigned long pages, bool smart)
 
 /*
  * A round at a time: a batch ends with it, whatever may be left of pages_to_scan, and in
- * the rest behind it ksmd can be stopped.  So there is no more than was asked for, however
- * late one looks.
+ * the rest behind it ksmd can be stopped.  So there is no more than was asked for.
  */
 void pace_steps(unsigned long pages, bool smart)
 {
+	rest = REST;
 	knob_set("run", 0);
-	knob_set("sleep_millisecs", REST * 1000);
 	knob_set("smart_scan", smart);
 	knob_set("pages_to_scan", pages * 2);
 }
@@ -41,6 +44,7 @@ void pace_steps(unsigned long pages, bool smart)
 /* As at boot. */
 void pace_default(void)
 {
+	rest = 0;
 	knob_set("run", 0);
 	knob_set("sleep_millisecs", 20);
 	knob_set("smart_scan", 1);
@@ -63,6 +67,8 @@ static void begin(struct span *span)
 	span->scanned -= knob_get("pages_scanned");
 	span->cpu -= ksmd_cpu();
 	span->wall -= seconds_now();
+	if (rest)
+		knob_set("sleep_millisecs", rest);
 	knob_set("run", 1);
 }
 
@@ -75,6 +81,9 @@ static void end(struct span *span)
 	if (knob_get("sleep_millisecs"))
 		await_sleep();
 	knob_set("run", 0);
+	/* Ends the rest: the next round is not to wait for that. */
+	if (rest)
+		knob_set("sleep_millisecs", 0);
 	await_sleep();
 	span->cpu += ksmd_cpu();
 	span->wall += seconds_now();
