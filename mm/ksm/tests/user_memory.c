@@ -41,7 +41,7 @@ bool ksm_test_forget(struct ksm_mm *km)
 	       ksm_block_none(km);
 }
 
-/* Unmap all and forget it, so that no burial runs into the next test. */
+/* Unmap all and forget it, so that neither a burial nor a sweep runs into the next test. */
 static void end_mm(void *data)
 {
 	struct mm_struct *mm = data;
@@ -59,6 +59,7 @@ static void end_mm(void *data)
 	km = ksm_test_lock(mm);
 	if (km)
 		ksm_test_forget(km);
+	ksm_forget_due(ULONG_MAX);
 	ksm_test_unlock(mm);
 	mmput(mm);
 }
