@@ -76,6 +76,14 @@ void ksm_kid_recv_value(struct ksm_kid *kid, u64 want)
 	ksm_check_eq(ksm_kid_recv(kid), want);
 }
 
+/* What a helper's end, as of waitpid(), means for the test. */
+void ksm_kid_verdict(int status)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		_exit(WEXITSTATUS(status));
+	ksm_check(!status, "a helper was killed by signal %d", WTERMSIG(status));
+}
+
 /* Wait for a helper that has nothing more to do; its verdict is ours. */
 void ksm_kid_end(struct ksm_kid *kid)
 {
@@ -83,11 +91,7 @@ void ksm_kid_end(struct ksm_kid *kid)
 
 	ksm_check_sys(waitpid(kid->pid, &status, 0));
 	close(kid->line);
-	if (WIFEXITED(status) && !WEXITSTATUS(status))
-		return;
-	if (WIFEXITED(status))
-		_exit(WEXITSTATUS(status));
-	ksm_fail("helper %d was killed by signal %d", kid->pid, WTERMSIG(status));
+	ksm_kid_verdict(status);
 }
 
 /* Return: the status as of waitpid(). */

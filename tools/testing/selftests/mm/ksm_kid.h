@@ -24,6 +24,7 @@ void ksm_kid_start(struct ksm_kid *kid, void (*run)(struct ksm_kid *parent, void
 void ksm_kid_send(struct ksm_kid *kid, u64 value);
 u64 ksm_kid_recv(struct ksm_kid *kid);
 void ksm_kid_recv_value(struct ksm_kid *kid, u64 want);
+void ksm_kid_verdict(int status);
 void ksm_kid_end(struct ksm_kid *kid);
 int ksm_kid_kill(struct ksm_kid *kid, int sig);
 bool ksm_kid_gone(struct ksm_kid *kid, unsigned int seconds, int *status);

@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
 #include "ksm_slow.h"
 
@@ -68,9 +67,7 @@ void ksm_slow_test(void (*test)(struct ksm_kid *parent, void *arg))
 		kill(kid.pid, SIGKILL);
 	ksm_slow_end();
 	let_ksmd_go_anywhere();
-	if (WIFEXITED(status))
-		_exit(WEXITSTATUS(status));
-	ksm_fail("killed by signal %d", WTERMSIG(status));
+	ksm_kid_verdict(status);
 }
 
 void ksm_stay_on_cpu(pid_t pid, unsigned int nr)

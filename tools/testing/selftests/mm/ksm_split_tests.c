@@ -6,7 +6,6 @@
  */
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
 #include "ksm_util.h"
 
@@ -268,9 +267,7 @@ static void P74_the_shrinker_gives_up_what_is_not_used(void)
 		kill(kid.pid, SIGKILL);
 	ksm_write_text(limit, old_limit);
 	ksm_write_text(shrinks, old_shrinks);
-	if (WIFEXITED(status) && WEXITSTATUS(status))
-		_exit(WEXITSTATUS(status));
-	ksm_check_eq(status, 0);
+	ksm_kid_verdict(status);
 }
 
 static const struct ksm_test tests[] = {

@@ -142,9 +142,7 @@ void ksm_swapoff_test(void (*test)(struct ksm_kid *parent, void *path))
 		kill(kid.pid, SIGKILL);
 	if (swapon(path, 0))
 		ksm_check(errno == EBUSY, "swap cannot be restored: swapon %s: %m", path);
-	if (WIFEXITED(status) && WEXITSTATUS(status))
-		_exit(WEXITSTATUS(status));
-	ksm_check_eq(status, 0);
+	ksm_kid_verdict(status);
 }
 
 static char cgroup_dir[128];

@@ -52,7 +52,7 @@ void ksm_trace_test(void (*test)(struct ksm_kid *parent, void *dir))
 		status = ksm_kid_kill(&kid, SIGKILL);
 	switch_events(dir, "0");
 	rmdir(dir);
-	ksm_check_eq(status, 0);
+	ksm_kid_verdict(status);
 }
 
 void ksm_trace_begin(const char *dir)
