@@ -12,10 +12,8 @@
 #include "ksm_util.h"
 
 #define PAGES		32
-#define FAILSLAB	"/sys/kernel/debug/failslab/"
-#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 
-/* Attributes that the random failures of ksmd_meets_failures() need as well. */
+/* Attributes that the random failures of ksmd_without_memory() need as well. */
 static struct ksm_setting random_settings[] = {
 	{ FAILSLAB "task-filter", "Y" },
 	{ FAILSLAB "times", "-1" },
@@ -253,7 +251,7 @@ static void fork_with_failures(struct ksm_kid *parent, void *arg)
 			ksm_check(ksm_is_ENOMEM(errno), "fork: %m");
 		} else {
 			ksm_check_eq(waitpid(pid, &status, 0), pid);
-			ksm_check_eq(status, 0);
+			ksm_kid_verdict(status);
 		}
 		ksm_verify_equal(mem, PAGES, 4);
 	}
@@ -307,15 +305,17 @@ static void ksmd_without_memory(struct ksm_kid *parent, void *arg)
 	struct ksm_kid kid;
 	int status;
 
-	set_make_it_fail(ksmd, "1");
+	/* Skips before anything is set. */
+	set_make_it_fail(ksmd, "0");
 	ksm_settings_set(random_settings, ARRAY_SIZE(random_settings));
+	set_make_it_fail(ksmd, "1");
 	ksm_run();
 	ksm_kid_start(&kid, change_and_verify, NULL);
 	while (!ksm_kid_gone(&kid, 40, &status))
 		kill(kid.pid, SIGKILL);
 	ksm_settings_put_back(random_settings, ARRAY_SIZE(random_settings));
 	set_make_it_fail(ksmd, "0");
-	ksm_check_eq(status, 0);
+	ksm_kid_verdict(status);
 }
 
 static void ksmd_skips_pages_without_memory(void)
@@ -367,7 +367,7 @@ static void exec_with_slow_failures(struct ksm_kid *parent, void *arg)
 	while (!ksm_kid_gone(&kid, 40, &status))
 		kill(kid.pid, SIGKILL);
 	ksm_settings_put_back(slow_settings, ARRAY_SIZE(slow_settings));
-	ksm_check_eq(status, 0);
+	ksm_kid_verdict(status);
 }
 
 /*

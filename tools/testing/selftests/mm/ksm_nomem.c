@@ -7,14 +7,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ksm_harness.h"
 #include "ksm_nomem.h"
-
-#define FAILSLAB	"/sys/kernel/debug/failslab/"
-#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
 
 static struct ksm_setting settings[] = {
 	{ FAILSLAB "ignore-gfp-wait", "N" },
@@ -30,9 +26,11 @@ void ksm_settings_set(struct ksm_setting *list, unsigned int count)
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		if (ksm_read_text(list[i].path, list[i].old, sizeof(list[i].old)) < 0)
-			ksm_skip("no %s", list[i].path);
-		ksm_check(!ksm_write_text(list[i].path, list[i].value), "%s", list[i].path);
+		if (ksm_read_text(list[i].path, list[i].old, sizeof(list[i].old)) >= 0 &&
+		    !ksm_write_text(list[i].path, list[i].value))
+			continue;
+		ksm_settings_put_back(list, i);
+		ksm_skip("no %s", list[i].path);
 	}
 }
 
@@ -52,9 +50,7 @@ void ksm_nomem_test(void (*test)(struct ksm_kid *parent, void *arg))
 	while (!ksm_kid_gone(&kid, KSM_TEST_SECONDS / 2, &status))
 		kill(kid.pid, SIGKILL);
 	ksm_settings_put_back(settings, ARRAY_SIZE(settings));
-	if (WIFEXITED(status))
-		_exit(WEXITSTATUS(status));
-	ksm_fail("killed by signal %d", WTERMSIG(status));
+	ksm_kid_verdict(status);
 }
 
 int ksm_nomem_open(void)

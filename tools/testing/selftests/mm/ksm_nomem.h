@@ -9,6 +9,9 @@
 
 #include "ksm_kid.h"
 
+#define FAILSLAB	"/sys/kernel/debug/failslab/"
+#define FAIL_PAGE	"/sys/kernel/debug/fail_page_alloc/"
+
 /* Files, what is to be written to them for a while, and what was there before. */
 struct ksm_setting {
 	const char *path;
