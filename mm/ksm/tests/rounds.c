@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Rounds of the scan, as ksmd goes through them, and pages that it knows. */
-#include <linux/delay.h>
-#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 
@@ -77,18 +75,22 @@ void ksm_test_stop_ksmd(void *unused)
 	ksm_ksmd_set_run(KSM_RUN_STOP);
 }
 
+static unsigned long rounds_so_far;
+
+static bool has_gone_round(void)
+{
+	return READ_ONCE(ksm_counts.rounds) != rounds_so_far;
+}
+
 /**
  * ksm_test_goes_round() - does ksmd come to the end of a round?
  *
- * Return: true once it has; false after ten seconds.
+ * Return: true once it has; false after a minute.
  */
 bool ksm_test_goes_round(void)
 {
-	unsigned long rounds = READ_ONCE(ksm_counts.rounds), end = jiffies + 10 * HZ;
-
-	while (READ_ONCE(ksm_counts.rounds) == rounds && time_before(jiffies, end))
-		msleep(20);
-	return READ_ONCE(ksm_counts.rounds) != rounds;
+	rounds_so_far = READ_ONCE(ksm_counts.rounds);
+	return ksm_test_comes_true(has_gone_round);
 }
 
 /* ksm_test_scan_rounds() - so many rounds */
