@@ -3,6 +3,7 @@
 #include <linux/cpumask.h>
 #include <linux/err.h>
 #include <linux/kthread.h>
+#include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -204,6 +205,35 @@ static void reclaim_hears_of_every_use(struct kunit *test)
 	lru_add_drain_all();
 }
 
+static struct folio *get_new(struct folio *src, unsigned long unused)
+{
+	return folio_alloc(GFP_KERNEL, 0);
+}
+
+/* A reference is all that is left of it, but it can be found and mapped again. */
+static void P54_a_page_that_nobody_maps_takes_its_node_along(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	struct ksm_node *node = ksm_test_item_at(at.mm, at.a)->node;
+	unsigned long pfn = node->pfn;
+	LIST_HEAD(list);
+	int left;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "needs CONFIG_MIGRATION");
+	KUNIT_ASSERT_TRUE(test, folio_isolate_lru(folio));
+	node_stat_mod_folio(folio, NR_ISOLATED_ANON, 1);
+	list_add(&folio->lru, &list);
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	left = migrate_pages(&list, get_new, NULL, 0, MIGRATE_SYNC, MR_SYSCALL, NULL);
+	if (left)
+		putback_movable_pages(&list);
+	KUNIT_EXPECT_EQ(test, left, 0);
+	KUNIT_EXPECT_NE(test, node->pfn, pfn);
+}
+
 /* What a page says of where it is mapped, and says while it is a KSM page. */
 static struct {
 	struct folio	*folio;
@@ -297,6 +327,7 @@ static struct kunit_case rmap_cases[] = {
 	KUNIT_CASE(P58_a_walk_that_must_not_wait_does_not),
 	KUNIT_CASE(a_walk_that_does_not_hold_the_lock_visits_nobody),
 	KUNIT_CASE(reclaim_hears_of_every_use),
+	KUNIT_CASE(P54_a_page_that_nobody_maps_takes_its_node_along),
 	KUNIT_CASE(who_locks_an_anon_vma_has_it),
 	KUNIT_CASE(P52_forks_of_merged_pages_are_found),
 	KUNIT_CASE(P86_a_page_that_a_child_promotes_is_found_at_its_parent),
