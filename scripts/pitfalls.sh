@@ -5,7 +5,7 @@
 # RESULTS is check.sh's folder: SUITE.results has a suite's verdicts, and those of
 # this run are newer than the list `suites'.
 #
-#   check   P1 to P86 are all there, once; each function is one of ours; each test has
+#   check   P1 to P87 are all there, once; each function is one of ours; each test has
 #           run and passed.  A verdict for each pitfall on stdout, as check.sh has them;
 #           the count, and all that is wrong, on stderr.
 #   base    what became of the tests of those that 6.12.117 is in, on the base's kernel:

@@ -202,9 +202,15 @@ static int merge_zero(struct ksm_offer *offer)
 	return err;
 }
 
+/*
+ * In a mapping of a file the page table alone says that a page is a copy: who takes
+ * the file's pages out of it spares anonymous pages, which the zero page is not, and
+ * the program would read the file again.
+ */
 static bool looks_zero(const struct ksm_offer *offer, u64 hash)
 {
 	return hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages) &&
+	       vma_is_anonymous(offer->vma) &&
 	       !mm_forbids_zeropage(ksm_mm_of(offer->owner)) &&
 	       !ksm_page_compare(offer->page, ZERO_PAGE(offer->addr));
 }

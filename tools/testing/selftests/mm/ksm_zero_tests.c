@@ -22,14 +22,20 @@ static void expect_zero_pages(long own, long all)
 	ksm_check_eq(ksm_knob_get("ksm_zero_pages"), all);
 }
 
-static long rss_kib(void)
+/* In KiB. */
+static long own_kib(const char *name)
 {
 	char text[8192], *line;
 
 	ksm_check(ksm_read_text("/proc/self/status", text, sizeof(text)) > 0, "no status");
-	line = strstr(text, "RssAnon:");
-	ksm_check(line, "no RssAnon");
-	return atol(line + strlen("RssAnon:"));
+	line = strstr(text, name);
+	ksm_check(line, "no %s", name);
+	return atol(line + strlen(name));
+}
+
+static long rss_kib(void)
+{
+	return own_kib("RssAnon:");
 }
 
 /* ------------------------------------------------------------------------ */
@@ -337,6 +343,36 @@ static void P81_the_count_is_0_when_nothing_is_mapped(void)
 	ksm_check_eq(ksm_stat(0, "ksm_zero_pages"), 0);
 }
 
+/*
+ * P87: who takes the pages of a file out of mappings leaves copies there.  Then the
+ * file has other content, which the program must not see.
+ */
+static void P87_zeros_in_a_mapping_of_a_file_stay_when_the_file_changes(void)
+{
+	int fd = ksm_check_sys(memfd_create("ksm", MFD_CLOEXEC));
+	size_t len = PAGES * psize();
+	char *mem, *file;
+
+	ksm_need_knob("use_zero_pages");
+	ksm_knob_set("use_zero_pages", 1);
+	ksm_check_sys(ftruncate(fd, len));
+	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	file = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ksm_check(mem != MAP_FAILED && file != MAP_FAILED, "mmap: %m");
+	memset(mem, 0, len);
+	ksm_mergeable(mem, PAGES);
+	ksm_run();
+	ksm_wait_scans(3);
+	ksm_stop();
+	ksm_check_sys(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, len));
+	ksm_fill_equal(file, PAGES, 5);
+	ksm_verify_zeros(mem, PAGES);
+	ksm_verify_equal(file, PAGES, 5);
+	/* They merge with each other, and are saved nevertheless. */
+	ksm_check_eq(ksm_ksm_pages(mem, PAGES), PAGES);
+	expect_zero_pages(0, 0);
+}
+
 static const struct ksm_test tests[] = {
 	KSM_TEST(zeros_become_the_zero_page),
 	KSM_TEST(zero_pages_count_as_saved),
@@ -353,6 +389,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(P72_a_moved_zero_page_is_an_ordinary_one),
 	KSM_TEST(P73_a_child_counts_what_it_has),
 	KSM_TEST(P81_the_count_is_0_when_nothing_is_mapped),
+	KSM_TEST(P87_zeros_in_a_mapping_of_a_file_stay_when_the_file_changes),
 };
 
 int main(int argc, char **argv)
