@@ -302,6 +302,8 @@ int ksm_merge_zero(struct ksm_offer *offer)
 	err = open_equal(offer, ZERO_PAGE(offer->addr), &gap);
 	if (err)
 		return err;
+	/* The peak is known only to who lowers it. */
+	update_hiwater_rss(mm);
 	dec_mm_counter(mm, MM_ANONPAGES);
 	ksm_state_count_zero(mm, 1);
 	fill_gap(offer, &gap, pte_mkdirty(pte_mkspecial(pte)));

@@ -176,6 +176,26 @@ static void P69_pages_leave_the_rss(void)
 	ksm_verify_zeros(mem, 512);
 }
 
+static void the_peak_of_the_rss_stays(void)
+{
+	const size_t pages = 4096;
+	long peak, rss;
+	char *mem;
+
+	ksm_need_knob("use_zero_pages");
+	ksm_knob_set("use_zero_pages", 1);
+	mem = ksm_map_zeros(pages);
+	rss = own_kib("VmRSS:");
+	ksm_await_zero_pages(pages);
+	peak = own_kib("VmHWM:");
+	/* Each CPU may keep some back. */
+	ksm_check(peak > rss - 256 * (long)psize() / 1024, "VmRSS was %ld kB, and VmHWM is %ld kB",
+		  rss, peak);
+	ksm_check(own_kib("VmRSS:") < rss - (long)(pages / 2 * psize() / 1024),
+		  "VmRSS stays %ld kB", own_kib("VmRSS:"));
+	ksm_verify_zeros(mem, pages);
+}
+
 static void P70_zero_pages_are_unmerged(void)
 {
 	char *mem = ksm_merge_zeros(PAGES);
@@ -382,6 +402,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(nearly_zero_is_not_zero),
 	KSM_TEST(P17_bits_of_the_PTE_survive),
 	KSM_TEST(P69_pages_leave_the_rss),
+	KSM_TEST(the_peak_of_the_rss_stays),
 	KSM_TEST(P70_zero_pages_are_unmerged),
 	KSM_TEST(P70_zero_pages_that_nobody_may_read_are_unmerged),
 	KSM_TEST(P71_the_count_follows_every_unmapping),
