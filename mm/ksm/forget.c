@@ -35,13 +35,13 @@
 /* Items.                                                                   */
 
 /* May a walk that is to find @item's mapping still come? */
-static bool is_needed(struct ksm_item *item, unsigned long pfn, enum ksm_forget how)
+static bool is_needed(struct ksm_item *item, struct folio *folio, enum ksm_forget how)
 {
 	enum ksm_page_place place;
 
 	if (how == KSM_FORGET_EMPTIED)
 		return false;
-	place = ksm_page_look(ksm_mm_of(item->owner), ksm_item_addr(item), pfn);
+	place = ksm_page_look(ksm_mm_of(item->owner), ksm_item_addr(item), folio);
 	return place == KSM_PAGE_HERE || place == KSM_PAGE_AWAY;
 }
 
@@ -57,7 +57,7 @@ static bool forget_merged(struct ksm_item *item, enum ksm_forget how)
 		return false;
 	if (folio) {
 		pfn = folio_pfn(folio);
-		ends = !is_needed(item, pfn, how);
+		ends = !is_needed(item, folio, how);
 	}
 	if (ends) {
 		trace_ksm_remove_rmap_item(pfn, item, mm);

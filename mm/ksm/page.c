@@ -143,19 +143,21 @@ pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp)
  * ksm_page_look() - is a page where it is thought to be?
  * @mm: the mm
  * @addr: the address
- * @pfn: the page
+ * @folio: the page, a small folio
  *
  * Page tables may be entered only below a VMA: munmap frees those of one that has
  * left the tree with the mmap lock held for read. And a table of hugetlb or of a
  * device is none of PTEs. What was merged there counts also where nothing may merge
  * any more.
  *
- * Context: Process context. The caller holds @mm's mmap lock and @pfn's folio
- *	    lock.
+ * Of swap entries only its own leads back to it: who wrote to the page may have had
+ * his copy swapped out meanwhile.
+ *
+ * Context: Process context. The caller holds @mm's mmap lock and @folio's lock.
  * Return: See &enum ksm_page_place.
  */
 enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
-				  unsigned long pfn)
+				  struct folio *folio)
 {
 	struct vm_area_struct *vma = vma_lookup(mm, addr);
 	spinlock_t *ptl;	/* of the page table */
@@ -171,11 +173,13 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 	pte_unmap_unlock(ptep, ptl);
 
 	if (pte_present(pte))
-		return pte_pfn(pte) == pfn ? KSM_PAGE_HERE : KSM_PAGE_ELSEWHERE;
+		return pte_pfn(pte) == folio_pfn(folio) ? KSM_PAGE_HERE : KSM_PAGE_ELSEWHERE;
 	if (pte_none(pte))
 		return KSM_PAGE_ELSEWHERE;
 	entry = pte_to_swp_entry(pte);
-	return !non_swap_entry(entry) || is_migration_entry(entry) ?
+	if (non_swap_entry(entry))
+		return is_migration_entry(entry) ? KSM_PAGE_AWAY : KSM_PAGE_ELSEWHERE;
+	return folio_test_swapcache(folio) && folio->swap.val == entry.val ?
 		KSM_PAGE_AWAY : KSM_PAGE_ELSEWHERE;
 }
 

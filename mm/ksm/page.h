@@ -9,7 +9,7 @@ struct ksm_ahead;
 /* What is found at the address of a page. */
 enum ksm_page_place {
 	KSM_PAGE_HERE,		/* it is mapped there */
-	KSM_PAGE_AWAY,		/* a swap or migration entry, behind which it may be */
+	KSM_PAGE_AWAY,		/* its swap entry, or a migration entry, behind which it may be */
 	KSM_PAGE_ELSEWHERE,	/* something else, or nothing */
 };
 
@@ -26,7 +26,7 @@ struct page *ksm_page_find(struct mm_struct *mm, unsigned long addr,
 			   struct vm_area_struct **vmap);
 pte_t *ksm_page_map(struct mm_struct *mm, unsigned long addr, spinlock_t **ptlp);
 enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
-				  unsigned long pfn);
+				  struct folio *folio);
 void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
 		   const struct page *twin);
 void ksm_page_plan_part(struct ksm_ahead *ahead, const struct page *page, u64 parts);

@@ -5,6 +5,8 @@
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sizes.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
 #include <linux/xxhash.h>
 
 #include "../page.h"
@@ -27,7 +29,7 @@ static enum ksm_page_place look(unsigned long addr, struct folio *folio, pte_t p
 	folio_lock(folio);
 	mmap_read_lock(at.mm);
 	before = pte_none(pte) ? pte : ksm_test_set_pte(at.mm, addr, pte);
-	place = ksm_page_look(at.mm, addr, folio_pfn(folio));
+	place = ksm_page_look(at.mm, addr, folio);
 	if (!pte_none(before))
 		ksm_test_set_pte(at.mm, addr, before);
 	mmap_read_unlock(at.mm);
@@ -96,8 +98,25 @@ static void P7_a_swap_entry_is_no_page(struct kunit *test)
 	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
 	pte_t entry = ksm_test_swap_entry(test, ksm_test_pte_at(at.mm, at.a));
 
-	/* What was swapped out may come back. */
-	KUNIT_EXPECT_EQ(test, look(at.a, folio, entry), KSM_PAGE_AWAY);
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, entry), KSM_PAGE_ELSEWHERE);
+}
+
+/* Behind another one is a copy that somebody made by writing. */
+static void what_is_in_swap_is_behind_its_own_entry(struct kunit *test)
+{
+	struct folio *folio = ksm_test_folio_at(at.mm, at.a);
+	swp_entry_t entry = swp_entry(0, 1), other = swp_entry(0, 2);
+
+	if (!IS_ENABLED(CONFIG_SWAP))
+		kunit_skip(test, "needs CONFIG_SWAP");
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, swp_entry_to_pte(entry)), KSM_PAGE_ELSEWHERE);
+	folio->swap = entry;
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, swp_entry_to_pte(entry)), KSM_PAGE_ELSEWHERE);
+	folio_set_swapcache(folio);
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, swp_entry_to_pte(entry)), KSM_PAGE_AWAY);
+	KUNIT_EXPECT_EQ(test, look(at.a, folio, swp_entry_to_pte(other)), KSM_PAGE_ELSEWHERE);
+	folio_clear_swapcache(folio);
+	folio->private = NULL;
 }
 
 static void P8_pages_of_a_device_cannot_merge(struct kunit *test)
@@ -219,6 +238,7 @@ static struct kunit_case page_cases[] = {
 	KUNIT_CASE(what_is_mapped_is_here),
 	KUNIT_CASE(P7_a_page_that_a_device_has_is_not_here),
 	KUNIT_CASE(P7_a_swap_entry_is_no_page),
+	KUNIT_CASE(what_is_in_swap_is_behind_its_own_entry),
 	KUNIT_CASE(P8_pages_of_a_device_cannot_merge),
 	KUNIT_CASE(P8_nor_can_what_is_not_anonymous),
 	KUNIT_CASE(P84_nor_can_a_poisoned_page),

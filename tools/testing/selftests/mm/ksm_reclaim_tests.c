@@ -66,6 +66,28 @@ static void a_write_to_a_swapped_out_page_stays_private(void)
 	end_all(sharers);
 }
 
+/* Who has written to a KSM page shares it no more, also when his copy is swapped out. */
+static void a_copy_in_swap_is_not_counted_as_shared(void)
+{
+	char *mem, *last;
+
+	enter("copy");
+	mem = ksm_map_equal(3, 32);
+	last = mem + 2 * psize();
+	ksm_merge(mem, 3);
+	ksm_check_eq(ksm_knob_get("pages_sharing"), 2);
+	ksm_fill_equal(last, 1, 33);
+	ksm_swap_out(last, 1);
+	ksm_run();
+	ksm_wait_scans(3);
+	ksm_stop();
+	ksm_check_eq(ksm_knob_get("pages_shared"), 1);
+	ksm_check_eq(ksm_knob_get("pages_sharing"), 1);
+	ksm_check_eq(ksm_merging_pages(0), 2);
+	ksm_verify_equal(mem, 2, 32);
+	ksm_verify_equal(last, 1, 33);
+}
+
 static void fork_while_swapped_out(void)
 {
 	struct ksm_sharer sharers[3];
@@ -365,6 +387,7 @@ static void idle_tracking_sees_every_mapping(void)
 static const struct ksm_test tests[] = {
 	KSM_TEST(P61_all_sharers_read_it_back_from_swap),
 	KSM_TEST(a_write_to_a_swapped_out_page_stays_private),
+	KSM_TEST(a_copy_in_swap_is_not_counted_as_shared),
 	KSM_TEST(fork_while_swapped_out),
 	KSM_TEST(out_and_in_many_times_under_scan),
 	KSM_TEST(P62_copies_are_charged),
