@@ -71,6 +71,22 @@ static void drain_for(const struct ksm_offer *offer)
 	}
 }
 
+/*
+ * Is it worth a try to split the folio of a page? It ends the run, so that what follows
+ * is glanced at again; a huge page that a device has pinned would have that done for
+ * each of its pages, in each round.
+ */
+static bool may_split(const struct ksm_glance_run *run, unsigned int i)
+{
+	struct folio *folio = page_folio(run->pages[i].page);
+	int ours = 0;
+
+	for (; i < run->nr; i++)
+		if (run->pages[i].referenced && page_folio(run->pages[i].page) == folio)
+			ours++;
+	return can_split_folio(folio, ours, NULL);
+}
+
 /* See to one page of the run. */
 static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahead *ahead,
 		      struct ksm_budget *budget)
@@ -90,7 +106,7 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 		ksm_meet_merged(run, i, &offer, budget);
 		return;
 	}
-	if (ksm_meet_page(&offer, found, budget) == KSM_MATCH_LARGE) {
+	if (ksm_meet_page(&offer, found, budget) == KSM_MATCH_LARGE && may_split(run, i)) {
 		/*
 		 * To split the folio there must be no reference but one, so the
 		 * run ends here. Once more is enough: the folio is small then, or

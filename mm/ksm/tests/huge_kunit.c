@@ -168,11 +168,49 @@ static void P9_a_swap_entry_is_not_taken_for_a_huge_page(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, addr + 5 * PAGE_SIZE, 1005));
 }
 
+/* ------------------------------------------------------------------------ */
+/* Splitting.                                                               */
+
+/*
+ * A device has two huge pages pinned, which are equal. That each page of them has a
+ * twin must not make a round look at all the others again and again.
+ */
+static void P68_who_cannot_be_split_costs_little(struct kunit *test)
+{
+	unsigned long a = ksm_test_map_huge(test, at.mm), b = ksm_test_map_huge(test, at.mm);
+	struct folio *of_a = pmd_folio(ksm_test_pmd_at(at.mm, a));
+	struct folio *of_b = pmd_folio(ksm_test_pmd_at(at.mm, b));
+	unsigned long rounds, shared;
+	unsigned int i;
+
+	folio_get(of_a);
+	folio_get(of_b);
+	ksm_test_scan_round();
+	ksm_test_scan_round();
+	/* None is to be read again. Some batches may be cut, for others' sake. */
+	rounds = ksm_counts.rounds;
+	for (i = 0; i < 4 && ksm_counts.rounds == rounds; i++)
+		ksm_test_scan_batch(HPAGE_PMD_NR / 8);
+	rounds = ksm_counts.rounds - rounds;
+	shared = ksm_counts.shared;
+	folio_put(of_a);
+	folio_put(of_b);
+	KUNIT_EXPECT_EQ(test, rounds, 1);
+	KUNIT_EXPECT_EQ(test, shared, 0);
+
+	ksm_test_scan_round();
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, ksm_counts.shared, HPAGE_PMD_NR);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, a + 7 * PAGE_SIZE, 1007));
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, b + 7 * PAGE_SIZE, 1007));
+}
+
 static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(a_huge_page_has_one_bit_for_all),
 	KUNIT_CASE(what_a_PMD_knew_the_folio_knows),
 	KUNIT_CASE(who_writes_on_makes_the_PMD_dirty_again),
 	KUNIT_CASE(P9_a_swap_entry_is_not_taken_for_a_huge_page),
+	KUNIT_CASE(P68_who_cannot_be_split_costs_little),
 	{ }
 };
 
