@@ -16,29 +16,6 @@
 
 #define PAGES	4
 
-/* Pages of equal content. */
-static unsigned long equal_pages(struct kunit *test, struct mm_struct *mm)
-{
-	unsigned long addr = ksm_test_map(test, mm, PAGES);
-	int i;
-
-	for (i = 0; i < PAGES; i++)
-		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 1);
-	return addr;
-}
-
-static unsigned long merged_pages(struct kunit *test, struct mm_struct *mm)
-{
-	unsigned long addr = equal_pages(test, mm);
-	int i;
-
-	ksm_test_merge_pair(test, mm, addr, addr + PAGE_SIZE);
-	for (i = 2; i < PAGES; i++)
-		ksm_test_match(mm, addr + i * PAGE_SIZE);
-	KUNIT_ASSERT_EQ(test, ksm_counts.sharing, PAGES - 1);
-	return addr;
-}
-
 static vm_flags_t flags_at(struct mm_struct *mm, unsigned long addr)
 {
 	vm_flags_t flags;
@@ -122,7 +99,7 @@ static void P25_no_other_flag_is_touched(struct kunit *test)
 static void what_is_not_offered_any_more_is_private(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm), i;
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES), i;
 
 	/* The two in the middle. */
 	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr + PAGE_SIZE, 2 * PAGE_SIZE,
@@ -155,7 +132,7 @@ static pte_t unmark(pte_t pte)
 static void P19_a_private_copy_has_the_bits_of_its_pte(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm);
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES);
 
 	ksm_test_change_pte(mm, addr, mark);
 	ksm_test_change_pte(mm, addr + PAGE_SIZE, unmark);
@@ -175,7 +152,7 @@ static void P19_a_private_copy_has_the_bits_of_its_pte(struct kunit *test)
 static void P19_read_only_memory_can_be_taken_back(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm);
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES);
 
 	change_flags(mm, addr, 0, VM_WRITE);
 	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE), 0);
@@ -215,7 +192,7 @@ static pte_t hint(pte_t pte)
 static void P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm), i;
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES), i;
 	bool was_on = sysctl_numa_balancing_mode;
 
 	if (!IS_ENABLED(CONFIG_NUMA_BALANCING))
@@ -239,7 +216,7 @@ static void P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread(struct kunit 
 static void P83_who_swaps_in_under_the_lock_of_the_vma_is_kept_out(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm);
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES);
 	struct vm_area_struct *vma;
 	vm_flags_t flags;
 	bool before, after;
@@ -330,7 +307,7 @@ static void P78_the_flag_is_known_before_the_vma_is(struct kunit *test)
 static void P26_who_merges_nothing_any_more_has_all_to_himself(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm), i;
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES), i;
 
 	/* He never asked for all: nothing happens. */
 	KUNIT_EXPECT_EQ(test, merge_any(mm, false), 0);
@@ -363,7 +340,8 @@ static unsigned long merged_zeros(struct kunit *test, struct mm_struct *mm)
 static void P75_who_must_not_merge_has_all_to_himself(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm), zeros = merged_zeros(test, mm), i;
+	unsigned long addr = ksm_test_map_merged(test, mm, PAGES);
+	unsigned long zeros = merged_zeros(test, mm), i;
 
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(mm), 1);
 	mmap_write_lock(mm);

@@ -410,3 +410,24 @@ void ksm_test_merge_pair(struct kunit *test, struct mm_struct *mm, unsigned long
 	KUNIT_ASSERT_PTR_EQ(test, ksm_test_folio_at(mm, a), ksm_test_folio_at(mm, b));
 	KUNIT_ASSERT_TRUE(test, folio_test_ksm(ksm_test_folio_at(mm, a)));
 }
+
+/**
+ * ksm_test_map_merged() - map pages of equal content, and merge them all
+ * @test: the test, in which nothing else is merged yet
+ * @mm: the mm, registered
+ * @pages: their number, at least 2 and not above max_page_sharing
+ *
+ * Return: The address of the first.
+ */
+unsigned long ksm_test_map_merged(struct kunit *test, struct mm_struct *mm,
+				  unsigned int pages)
+{
+	unsigned long addr = ksm_test_map_equal(test, mm, pages);
+	unsigned int i;
+
+	ksm_test_merge_pair(test, mm, addr, addr + PAGE_SIZE);
+	for (i = 2; i < pages; i++)
+		ksm_test_match(mm, addr + i * PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, ksm_counts.sharing, pages - 1);
+	return addr;
+}

@@ -71,6 +71,8 @@ bool ksm_test_gather(struct mm_struct *mm, unsigned long addr);
 void ksm_test_forget_at(struct mm_struct *mm, unsigned long addr);
 void ksm_test_merge_pair(struct kunit *test, struct mm_struct *mm, unsigned long a,
 			 unsigned long b);
+unsigned long ksm_test_map_merged(struct kunit *test, struct mm_struct *mm,
+				  unsigned int pages);
 
 /* What happens to an attempt to merge. */
 typedef int ksm_test_compare_fn(struct page *a, struct page *b, int order);
