@@ -9,6 +9,7 @@
  */
 #include <linux/mm.h>
 #include <linux/sched/coredump.h>
+#include <linux/sched/signal.h>
 
 #include "advice.h"
 #include "forget.h"
@@ -23,6 +24,11 @@ static int enter_once(struct mm_struct *mm)
 	return registered ? 0 : ksm_mms_enter(mm);
 }
 
+static bool may_have_merged(const struct vm_area_struct *vma)
+{
+	return (vma->vm_flags & VM_MERGEABLE) && vma->anon_vma;
+}
+
 /* Give a range private copies, and drop the items of what was merged there. */
 static int unmerge(struct vm_area_struct *vma, unsigned long from, unsigned long to)
 {
@@ -32,7 +38,7 @@ static int unmerge(struct vm_area_struct *vma, unsigned long from, unsigned long
 
 	mmap_assert_write_locked(vma->vm_mm);
 
-	if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
+	if (!may_have_merged(vma))
 		return 0;
 	err = ksm_unshare_range(vma, &at, to, true);
 	km = ksm_mms_find(vma->vm_mm);
@@ -81,8 +87,12 @@ int ksm_advice_set(struct vm_area_struct *vma, vm_flags_t *flags)
 int ksm_advice_clear(struct vm_area_struct *vma, unsigned long from,
 		     unsigned long to, vm_flags_t *flags)
 {
-	int err = unmerge(vma, from, to);
+	int err;
 
+	/* Nothing is done yet that would be lost. */
+	if (may_have_merged(vma) && signal_pending(current))
+		return -ERESTARTSYS;
+	err = unmerge(vma, from, to);
 	if (!err)
 		*flags &= ~VM_MERGEABLE;
 	return err;
@@ -127,11 +137,18 @@ int ksm_advice_clear_all(struct mm_struct *mm)
 {
 	VMA_ITERATOR(vmi, mm, 0);
 	struct vm_area_struct *vma;
+	bool begun = false;
 	int err;
 
 	mmap_assert_write_locked(mm);
 
 	for_each_vma(vmi, vma) {
+		if (!may_have_merged(vma))
+			continue;
+		/* Nothing is done yet that would be lost. */
+		if (!begun && signal_pending(current))
+			return -ERESTARTSYS;
+		begun = true;
 		err = unmerge(vma, vma->vm_start, vma->vm_end);
 		if (err)
 			return err;

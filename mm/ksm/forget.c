@@ -10,6 +10,7 @@
  *
  * Floor 4: knows both trees, nodes, items and records.
  */
+#include <linux/freezer.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
@@ -171,17 +172,19 @@ bool ksm_forget_dead(void)
  * @last: last page number
  *
  * Values stay until the next scan: a range of very many pages without a twin
- * costs the program that unmerges it nothing.
+ * costs the program that unmerges it nothing. A signal that its program handles does
+ * not end it: to come here again takes longer than a timer may wait.
  *
  * Context: As for ksm_forget_page() with KSM_FORGET_EMPTIED; reschedules.
- * Return: 0; -ERESTARTSYS when a signal ended it early.
+ * Return: 0; -ERESTARTSYS when a signal that kills, or the freezer, ended it early.
  */
 int ksm_forget_merged(struct ksm_mm *km, unsigned long first, unsigned long last)
 {
 	struct ksm_item *item;
 
 	for (; (item = ksm_record_find_item(km, &first, last)); first++) {
-		if (signal_pending(current))
+		if (signal_pending(current) &&
+		    (fatal_signal_pending(current) || freezing(current)))
 			return -ERESTARTSYS;
 		forget_item(item, KSM_FORGET_EMPTIED);
 		cond_resched();
@@ -211,6 +214,7 @@ int ksm_forget_meet_swapins(void)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node)) {
+		cond_resched();
 		if (signal_pending(current))
 			return -ERESTARTSYS;
 		if (ksm_hold_peek(node, &folio) != KSM_PEEK_OK)
@@ -219,7 +223,6 @@ int ksm_forget_meet_swapins(void)
 		if (!folio_lock_killable(folio))
 			folio_unlock(folio);
 		folio_put(folio);
-		cond_resched();
 	}
 	return 0;
 }

@@ -16,6 +16,7 @@
  * Floor 3: knows how a run is copied.
  */
 #include <linux/freezer.h>
+#include <linux/jiffies.h>
 #include <linux/ksm.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
@@ -57,12 +58,38 @@ struct walk {
 	unsigned long	addr;		/* where it has come to */
 	bool		stuck;		/* at a KSM page */
 	bool		gives_way;	/* it ends when somebody waits for the mmap lock */
+	bool		copies;		/* so a call that begins anew comes further */
+	unsigned long	since;		/* that was so, in jiffies */
+	unsigned long	began;		/* the walk */
 };
+
+static void note_copy(struct walk *walk)
+{
+	if (walk->copies)
+		return;
+	walk->copies = true;
+	walk->since = jiffies;
+}
 
 /* Is there something that the caller should see to first? */
 static bool is_called(const struct walk *walk, struct mm_struct *mm)
 {
 	return is_over(mm) || (walk->gives_way && mmap_lock_is_contended(mm));
+}
+
+/*
+ * Shall it end for a signal? If the program handles it, the call may begin anew: where
+ * that would come no further than this time, as nothing was copied, a timer could have it
+ * do so for ever. So that it does not look for pages all the time, it copies for as long
+ * as it has looked for the first one.
+ */
+static bool is_signalled(const struct walk *walk)
+{
+	if (!signal_pending(current))
+		return false;
+	if (fatal_signal_pending(current) || freezing(current))
+		return true;
+	return walk->copies && jiffies - walk->since >= walk->since - walk->began;
 }
 
 /* Find the next KSM page from @walk's address on, and a run of copies to make. */
@@ -104,21 +131,17 @@ static int unshare_pmd(pmd_t *pmd, unsigned long addr, unsigned long end,
 		if (copied == -ENOMEM)
 			return copied;
 		/* Otherwise look again. Ends: somebody else has changed the PTE. */
-		if (copied > 0)
+		if (copied > 0) {
 			walk->addr += copied * PAGE_SIZE;
+			note_copy(walk);
+		}
 		walk->stuck = !copied;
-		if (walk->stuck || signal_pending(current) || is_called(walk, mm_walk->mm))
+		if (walk->stuck || is_signalled(walk) || is_called(walk, mm_walk->mm))
 			return 1;
 		cond_resched();
 	}
 	cond_resched();
-	/*
-	 * For a signal that its program handles, the call may begin anew: where that would
-	 * come no further than this time, as nothing was copied, a timer could have it do
-	 * so for ever.
-	 */
-	return fatal_signal_pending(current) || freezing(current) ||
-	       is_called(walk, mm_walk->mm);
+	return is_signalled(walk) || is_called(walk, mm_walk->mm);
 }
 
 static const struct mm_walk_ops walk_read_locked = {
@@ -165,21 +188,22 @@ static int fault(struct vm_area_struct *vma, unsigned long *addr)
  *	    for read or write and no folio lock.
  * Return: 0 when no KSM page is left before @start (but for poisoned memory,
  *	   which cannot be copied, and in an mm that exits or was reaped);
- *	   -ENOMEM; -ERESTARTSYS for a signal.
+ *	   -ENOMEM; -ERESTARTSYS for a signal, but one that can be handled ends it only
+ *	   when something was copied.
  */
 int ksm_unshare_range(struct vm_area_struct *vma, unsigned long *start,
 		      unsigned long end, bool write_locked)
 {
 	const struct mm_walk_ops *ops = write_locked ? &walk_write_locked :
 						       &walk_read_locked;
-	struct walk walk = { .gives_way = !write_locked };
+	struct walk walk = { .gives_way = !write_locked, .began = jiffies };
 	struct mm_struct *mm = vma->vm_mm;
 	int ended;
 
 	mmap_assert_locked(mm);
 
 	while (*start < end && !is_over(mm)) {
-		if (signal_pending(current))
+		if (is_signalled(&walk))
 			return -ERESTARTSYS;
 
 		walk.stuck = false;
@@ -193,6 +217,8 @@ int ksm_unshare_range(struct vm_area_struct *vma, unsigned long *start,
 			ended = fault(vma, start);
 			if (ended)
 				return ended;
+			if (*start == walk.addr)
+				note_copy(&walk);
 		}
 		if (walk.gives_way && mmap_lock_is_contended(mm))
 			return 0;

@@ -162,24 +162,6 @@ static void P19_read_only_memory_can_be_taken_back(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr, 1));
 }
 
-static void P23_who_unmerges_heeds_a_signal(struct kunit *test)
-{
-	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = merged_pages(test, mm);
-	int err;
-
-	set_tsk_thread_flag(current, TIF_SIGPENDING);
-	err = do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE);
-	clear_tsk_thread_flag(current, TIF_SIGPENDING);
-	KUNIT_EXPECT_EQ(test, err, -ERESTARTSYS);
-	/* Nothing was done, and the flag says so. */
-	KUNIT_EXPECT_TRUE(test, ksm_test_is_merged(mm, addr));
-	KUNIT_EXPECT_TRUE(test, flags_at(mm, addr) & VM_MERGEABLE);
-	KUNIT_EXPECT_EQ(test, do_madvise(mm, addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE), 0);
-	KUNIT_EXPECT_FALSE(test, ksm_test_is_merged(mm, addr));
-	KUNIT_EXPECT_FALSE(test, flags_at(mm, addr) & VM_MERGEABLE);
-}
-
 static pte_t hint(pte_t pte)
 {
 	return pte_modify(pte, PAGE_NONE);
@@ -366,7 +348,6 @@ static struct kunit_case advice_cases[] = {
 	KUNIT_CASE(what_is_not_offered_any_more_is_private),
 	KUNIT_CASE(P19_a_private_copy_has_the_bits_of_its_pte),
 	KUNIT_CASE(P19_read_only_memory_can_be_taken_back),
-	KUNIT_CASE(P23_who_unmerges_heeds_a_signal),
 	KUNIT_CASE(P20_P43_a_NUMA_hint_is_no_hindrance_to_a_kernel_thread),
 	KUNIT_CASE(P83_who_swaps_in_under_the_lock_of_the_vma_is_kept_out),
 	KUNIT_CASE(who_merges_all_offers_what_can_merge),
