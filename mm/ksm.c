@@ -135,11 +135,16 @@
 int ksm_madvise(struct vm_area_struct *vma, unsigned long from,
 		unsigned long to, int advice, vm_flags_t *flags)
 {
+	int err;
+
 	if (advice == MADV_MERGEABLE)
 		return ksm_advice_set(vma, flags);
-	if (advice == MADV_UNMERGEABLE)
-		return ksm_advice_clear(vma, from, to, flags);
-	return 0;
+	/* mremap asks for it wherever it goes. */
+	if (advice != MADV_UNMERGEABLE || !(vma->vm_flags & VM_MERGEABLE))
+		return 0;
+	err = ksm_advice_clear(vma, from, to, flags);
+	ksm_bury_idle();
+	return err;
 }
 EXPORT_SYMBOL_GPL(ksm_madvise);
 
@@ -199,9 +204,7 @@ int ksm_enable_merge_any(struct mm_struct *mm)
  */
 int ksm_disable_merge_any(struct mm_struct *mm)
 {
-	bool merges = test_bit(MMF_VM_MERGE_ANY, &mm->flags);
-
-	return merges ? ksm_advice_clear_all(mm) : 0;
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? ksm_disable(mm) : 0;
 }
 
 /**
@@ -214,9 +217,13 @@ int ksm_disable_merge_any(struct mm_struct *mm)
  */
 int ksm_disable(struct mm_struct *mm)
 {
+	int err;
+
 	mmap_assert_write_locked(mm);
 
-	return ksm_advice_clear_all(mm);
+	err = ksm_advice_clear_all(mm);
+	ksm_bury_idle();
+	return err;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -266,9 +273,11 @@ void __ksm_exit(struct mm_struct *mm)
 		mmap_write_lock(mm);
 		mmap_write_unlock(mm);
 	}
-	/* Where nobody scans, what only this one still mapped has to be let go of, too. */
-	if (left != KSM_LEAVE_DONE || (ksm_node_count_due() && !ksm_ksmd_may_scan()))
+	/* What the sieve was told goes with the last one. */
+	if (left != KSM_LEAVE_DONE || !ksm_mms_populated())
 		ksm_bury_soon();
+	else
+		ksm_bury_idle();
 }
 
 /* ------------------------------------------------------------------------ */

@@ -43,19 +43,32 @@ static unsigned long time_in_vain;
 /* When the next one is to come, in jiffies, if one is to come. */
 static unsigned long sweep_at;
 
+/* How long to wait for the next sweep, after so many in vain. */
+static unsigned long pause_after(unsigned int vain)
+{
+	return max((unsigned long)HZ << vain, PAUSE_TIMES * READ_ONCE(time_in_vain));
+}
+
+/* Will there be one before anybody could have the next one come, and others after it? */
+static bool sweep_is_near(void)
+{
+	return delayed_work_pending(&sweep_work) && !READ_ONCE(sweeps_in_vain) &&
+	       time_before_eq(READ_ONCE(sweep_at), jiffies + pause_after(0));
+}
+
 /* @vain: of the sweeps before the next one */
 static void sweep_later(unsigned int vain)
 {
-	unsigned long pause = max((unsigned long)HZ << vain, PAUSE_TIMES * time_in_vain);
+	unsigned long pause = pause_after(vain);
 
 	lockdep_assert_held(&ksm_pass_lock);
 
-	sweeps_in_vain = vain;
+	WRITE_ONCE(sweeps_in_vain, vain);
 	if (!ksm_node_count_due() || vain >= SWEEPS_IN_VAIN)
 		return;
 	if (delayed_work_pending(&sweep_work) && !time_before(jiffies + pause, sweep_at))
 		return;
-	sweep_at = jiffies + pause;
+	WRITE_ONCE(sweep_at, jiffies + pause);
 	mod_delayed_work(system_unbound_wq, &sweep_work, pause);
 }
 
@@ -64,7 +77,7 @@ static void end_sweep(unsigned long before, unsigned long took)
 {
 	unsigned long stay = min(ksm_node_count_due(), before);
 
-	time_in_vain = before ? mult_frac(took, stay, before) : 0;
+	WRITE_ONCE(time_in_vain, before ? mult_frac(took, stay, before) : 0);
 	sweep_later(stay < before ? 0 : sweeps_in_vain + 1);
 }
 
@@ -109,4 +122,17 @@ static void bury(struct work_struct *work)
 void ksm_bury_soon(void)
 {
 	queue_work(system_unbound_wq, &bury_work);
+}
+
+/**
+ * ksm_bury_idle() - see that idle nodes are looked at in a while
+ *
+ * May be called all the time: it does not disturb a batch again and again.
+ *
+ * Context: Any context. Does not sleep.
+ */
+void ksm_bury_idle(void)
+{
+	if (ksm_node_count_due() && !sweep_is_near())
+		ksm_bury_soon();
 }

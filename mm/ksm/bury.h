@@ -3,5 +3,6 @@
 #define _MM_KSM_BURY_H
 
 void ksm_bury_soon(void);
+void ksm_bury_idle(void);
 
 #endif /* _MM_KSM_BURY_H */

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Burying: where nobody scans, nothing is left of those who have gone. */
+#include <linux/jiffies.h>
+#include <linux/ksm.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/sched/mm.h>
 
 #include "../bury.h"
@@ -75,6 +78,46 @@ static void P85_who_leaves_nothing_but_nodes_has_them_dropped(struct kunit *test
 	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
 }
 
+static void P85_who_offers_no_more_leaves_no_node(struct kunit *test)
+{
+	ksm_test_merge(test, &at);
+	KUNIT_ASSERT_EQ(test, atomic_long_read(&ksm_counts.nodes), 1);
+	KUNIT_EXPECT_EQ(test, do_madvise(at.mm, at.a, PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	KUNIT_EXPECT_EQ(test, do_madvise(at.mm, at.b, PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
+static void restore_pages_to_scan(void *before)
+{
+	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
+	WRITE_ONCE(ksm_state.pages_to_scan, (unsigned long)before);
+}
+
+/* Its pace is that of pages to scan, and it sleeps on, as nobody wakes it. */
+static void P85_who_offers_no_more_leaves_none_to_a_ksmd_that_sleeps(struct kunit *test)
+{
+	ksm_test_at_end(test, restore_pages_to_scan,
+			(void *)(unsigned long)ksm_state.pages_to_scan);
+
+	ksm_test_merge(test, &at);
+	WRITE_ONCE(ksm_state.run, KSM_RUN_MERGE);
+	KUNIT_EXPECT_EQ(test, do_madvise(at.mm, at.a, 2 * PAGE_SIZE, MADV_UNMERGEABLE), 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
+static void P85_who_ends_all_merging_leaves_no_node(struct kunit *test)
+{
+	int err;
+
+	ksm_test_merge(test, &at);
+	KUNIT_ASSERT_EQ(test, atomic_long_read(&ksm_counts.nodes), 1);
+	mmap_write_lock(at.mm);
+	err = ksm_disable(at.mm);
+	mmap_write_unlock(at.mm);
+	KUNIT_EXPECT_EQ(test, err, 0);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
+}
+
 static unsigned long sieve_bytes(void)
 {
 	unsigned long bytes;
@@ -98,6 +141,23 @@ static void with_the_last_page_the_sieve_is_forgotten(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sieve_bytes(), 0);
 }
 
+static bool sieve_is_gone(void)
+{
+	return !sieve_bytes();
+}
+
+static void with_the_last_process_the_sieve_is_forgotten(struct kunit *test)
+{
+	ksm_test_restart();
+	ksm_test_scan_round();
+	ksm_test_give_up(test, at.mm, at.a);
+	ksm_test_give_up(test, at.mm, at.b);
+	ksm_test_give_up(test, at.mm, at.c);
+	KUNIT_EXPECT_GT(test, sieve_bytes(), 0);
+	ksm_test_exit(test, at.mm);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_true(sieve_is_gone));
+}
+
 static void who_buries_comes_before_a_batch(struct kunit *test)
 {
 	bool asked;
@@ -107,6 +167,35 @@ static void who_buries_comes_before_a_batch(struct kunit *test)
 	asked = ksm_test_give_way();
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_EXPECT_TRUE(test, asked);
+}
+
+/* As long as there is a node that cannot go, each time. */
+static void who_takes_back_all_the_time_disturbs_no_batch(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	unsigned long until;
+	bool asked, again;
+	int i;
+
+	folio_get(folio);
+	mutex_lock(&ksm_pass_lock);
+	do_madvise(at.mm, at.a, 2 * PAGE_SIZE, MADV_UNMERGEABLE);
+	ksm_bury_soon();
+	asked = ksm_test_give_way();
+	/* There is a sweep to come now, in a second. */
+	until = jiffies + HZ / 2;
+	for (i = 0; i < 100; i++) {
+		do_madvise(at.mm, at.c, PAGE_SIZE, MADV_MERGEABLE);
+		do_madvise(at.mm, at.c, PAGE_SIZE, MADV_UNMERGEABLE);
+	}
+	/* Nothing to wait for: that nobody comes is the point. */
+	schedule_timeout_uninterruptible(HZ / 10);
+	again = ksm_state_pass_wanted() && time_before(jiffies, until);
+	mutex_unlock(&ksm_pass_lock);
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, asked);
+	KUNIT_EXPECT_FALSE(test, again);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
 }
 
 static bool is_looked_at(void)
@@ -141,12 +230,6 @@ static void P85_what_cannot_go_yet_is_swept_up_later(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
 }
 
-static void restore_pages_to_scan(void *before)
-{
-	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
-	WRITE_ONCE(ksm_state.pages_to_scan, (unsigned long)before);
-}
-
 /* ksmd sleeps on, as nobody wakes it. */
 static void P85_what_ksmd_has_left_is_dropped_when_it_is_stopped(struct kunit *test)
 {
@@ -168,8 +251,13 @@ static struct kunit_case bury_cases[] = {
 	KUNIT_CASE(P85_who_never_offered_anything_is_gone_at_once),
 	KUNIT_CASE_SLOW(P85_the_dead_are_buried_though_ksmd_stands_still),
 	KUNIT_CASE_SLOW(P85_who_leaves_nothing_but_nodes_has_them_dropped),
+	KUNIT_CASE_SLOW(P85_who_offers_no_more_leaves_no_node),
+	KUNIT_CASE_SLOW(P85_who_offers_no_more_leaves_none_to_a_ksmd_that_sleeps),
+	KUNIT_CASE_SLOW(P85_who_ends_all_merging_leaves_no_node),
 	KUNIT_CASE(with_the_last_page_the_sieve_is_forgotten),
+	KUNIT_CASE(with_the_last_process_the_sieve_is_forgotten),
 	KUNIT_CASE(who_buries_comes_before_a_batch),
+	KUNIT_CASE_SLOW(who_takes_back_all_the_time_disturbs_no_batch),
 	KUNIT_CASE_SLOW(P85_what_cannot_go_yet_is_swept_up_later),
 	KUNIT_CASE_SLOW(P85_what_ksmd_has_left_is_dropped_when_it_is_stopped),
 	{ }
