@@ -33,13 +33,8 @@ static struct task_struct *ksmd_task;
 /* ------------------------------------------------------------------------ */
 /* The thread.                                                              */
 
-/**
- * ksm_ksmd_may_scan() - is there anything to scan, and shall it be?
- *
- * Context: Any context. A hint, unless the caller holds ksm_pass_lock.
- * Return: true if so.
- */
-bool ksm_ksmd_may_scan(void)
+/* Is there anything to scan, and shall it be? A hint, but under ksm_pass_lock. */
+static bool may_scan(void)
 {
 	return READ_ONCE(ksm_state.run) == KSM_RUN_MERGE &&
 	       READ_ONCE(ksm_state.pages_to_scan) &&
@@ -52,8 +47,10 @@ static void scan_batch(void)
 	if (ksm_scan_wants_drain())
 		lru_add_drain_all();
 
-	mutex_lock(&ksm_pass_lock);
-	if (ksm_ksmd_may_scan()) {
+	/* It takes minutes to unmerge everything: not as a task that hangs. */
+	if (mutex_lock_interruptible(&ksm_pass_lock))
+		return;
+	if (may_scan()) {
 		if (ksm_scan_at_start())
 			ksm_advisor_round();
 		ksm_scan_batch(READ_ONCE(ksm_state.pages_to_scan));
@@ -69,11 +66,15 @@ static void rest(void)
 
 	if (ksm_scan_is_idle())
 		pause = max(pause, IDLE_REST);
-	if (!ksm_ksmd_may_scan()) {
+	/* For whoever had the batch cut to have the lock: he may be about to stop ksmd. */
+	if (ksm_scan_is_cut())
+		pause = ksm_scan_wants_drain() ? 0 : 1;
+	if (!may_scan()) {
 		ksm_advisor_pause();
+		ksm_scan_pause();
 		wait_event_freezable(ksm_work_wait,
-				     ksm_ksmd_may_scan() || kthread_should_stop());
-	} else if (pause && !ksm_scan_wants_drain()) {
+				     may_scan() || kthread_should_stop());
+	} else if (pause) {
 		wait_event_freezable_timeout(ksm_work_wait,
 					     pace != atomic_read(&ksm_state.pace) ||
 					     kthread_should_stop(),
@@ -90,7 +91,7 @@ static int ksmd(void *unused)
 	set_user_nice(current, 5);
 
 	while (!kthread_should_stop()) {
-		if (ksm_ksmd_may_scan())
+		if (may_scan())
 			scan_batch();
 		rest();
 	}
@@ -125,7 +126,7 @@ void __init ksm_ksmd_stop(void)
 /* See to what no batch will: nodes that were let go of and not looked at since. */
 static void leave_nothing(void)
 {
-	if (!ksm_ksmd_may_scan())
+	if (!may_scan())
 		ksm_bury_soon();
 }
 

@@ -6,7 +6,6 @@
 
 int ksm_ksmd_start(void);
 void ksm_ksmd_stop(void);
-bool ksm_ksmd_may_scan(void);
 int ksm_ksmd_set_run(unsigned int run);
 int ksm_ksmd_set_pages_to_scan(unsigned int pages);
 int ksm_ksmd_set_advisor_mode(enum ksm_advisor_mode mode);

@@ -53,6 +53,9 @@ static struct {
 	} drain;			/* of the per-CPU lists on the way to the LRU */
 	bool		pinned;		/* the last drain was in vain */
 	unsigned long	drain_at;	/* jiffies: not before, then */
+	bool		cut;		/* see ksm_scan_is_cut() */
+	unsigned int	pages;		/* to read in the last batch */
+	struct ksm_budget rest;		/* of it, when it ended */
 	unsigned int	seq;
 	struct ksm_glance_run	run;
 } round;
@@ -322,6 +325,50 @@ bool ksm_scan_wants_drain(void)
 	return READ_ONCE(round.drain) == DRAIN_WANTED;
 }
 
+/**
+ * ksm_scan_is_cut() - has the last batch ended before it was through?
+ *
+ * The next one is the rest of it, so the pause is to be short between the two: whoever
+ * has it end early would put it off for as long as somebody has set sleep_millisecs.
+ *
+ * Context: ksmd. A hint.
+ * Return: true if so.
+ */
+bool ksm_scan_is_cut(void)
+{
+	return READ_ONCE(round.cut);
+}
+
+/**
+ * ksm_scan_pause() - ksmd is going to stand still, and the next batch a whole one
+ *
+ * Context: ksmd.
+ */
+void ksm_scan_pause(void)
+{
+	WRITE_ONCE(round.cut, false);
+}
+
+static struct ksm_budget begin_batch(unsigned int pages)
+{
+	struct ksm_budget budget =
+		ksm_policy_budget(pages, READ_ONCE(ksm_state.max_pages_to_merge));
+
+	/* With another number, somebody wants another batch. */
+	if (round.cut && round.pages == pages) {
+		budget.left = min(budget.left, round.rest.left);
+		budget.merges = min(budget.merges, round.rest.merges);
+	}
+	return budget;
+}
+
+static void end_batch(unsigned int pages, const struct ksm_budget *budget)
+{
+	round.pages = pages;
+	round.rest = *budget;
+	WRITE_ONCE(round.cut, round.active && budget->left);
+}
+
 /* Look at @most due nodes, or until somebody waits for the lock. */
 static void forget_due(unsigned long most)
 {
@@ -337,7 +384,7 @@ static void forget_due(unsigned long most)
 
 /**
  * ksm_scan_batch() - go on with the round, or begin one
- * @pages: how many pages to read
+ * @pages: how many pages to read; if as many as in a batch that was cut, what it has left
  *
  * Ends early at the end of the round, when the thread is to be frozen, when
  * somebody waits for the lock, and when ksm_scan_wants_drain().
@@ -346,8 +393,7 @@ static void forget_due(unsigned long most)
  */
 void ksm_scan_batch(unsigned int pages)
 {
-	struct ksm_budget budget =
-		ksm_policy_budget(pages, READ_ONCE(ksm_state.max_pages_to_merge));
+	struct ksm_budget budget = begin_batch(pages);
 	unsigned long due;
 	struct ksm_mm *km;
 	bool done = true;
@@ -371,8 +417,10 @@ void ksm_scan_batch(unsigned int pages)
 		ksm_policy_spend(&budget, KSM_BUDGET_VISIT);
 		cond_resched();
 	}
+	end_batch(pages, &budget);
 	due = ksm_node_count_due();
-	forget_due(pages);
+	if (!round.cut)
+		forget_due(pages);
 	round.idle = !round.active && !round.offered && ksm_node_count_due() == due;
 }
 
@@ -390,5 +438,6 @@ void ksm_scan_restart(void)
 
 	WRITE_ONCE(round.active, false);
 	WRITE_ONCE(round.drain, DRAIN_NOT_YET);
+	WRITE_ONCE(round.cut, false);
 	ksm_sieve_drop();
 }

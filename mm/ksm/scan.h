@@ -5,7 +5,9 @@
 #include <linux/types.h>
 
 bool ksm_scan_at_start(void);
+bool ksm_scan_is_cut(void);
 bool ksm_scan_is_idle(void);
+void ksm_scan_pause(void);
 bool ksm_scan_wants_drain(void);
 void ksm_scan_batch(unsigned int pages);
 void ksm_scan_restart(void);

@@ -123,6 +123,37 @@ static void who_waits_comes_before_a_batch(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_round(), KSM_TEST_KNOWN);
 }
 
+/* A batch that ends before it has read a page. False if it does not. */
+static bool cut_batch(unsigned int pages)
+{
+	bool cut;
+
+	mutex_lock(&ksm_pass_lock);
+	cut = let_pass_be_wanted();
+	ksm_scan_batch(pages);
+	cut &= ksm_scan_is_cut();
+	mutex_unlock(&ksm_pass_lock);
+	flush_work(&setter);
+	return cut;
+}
+
+/* It would have to wait as long as the user has set sleep_millisecs. */
+static void the_rest_of_a_batch_that_was_cut_is_not_put_off(struct kunit *test)
+{
+	write_pages(test, 0, 1000);
+	KUNIT_EXPECT_TRUE(test, cut_batch(2));
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_batch(2), 2);
+	KUNIT_EXPECT_FALSE(test, ksm_scan_is_cut());
+	/* When ksmd has stood still there is nothing that was put off. */
+	KUNIT_EXPECT_TRUE(test, cut_batch(2));
+	ksm_scan_pause();
+	KUNIT_EXPECT_FALSE(test, ksm_scan_is_cut());
+	KUNIT_EXPECT_TRUE(test, cut_batch(2));
+	/* As much as somebody wants now. */
+	KUNIT_EXPECT_EQ(test, ksm_test_scan_batch(1000), KSM_TEST_KNOWN - 2);
+	KUNIT_EXPECT_FALSE(test, ksm_scan_is_cut());
+}
+
 /* Those who want no batch under way; each sets what is set already. */
 static void set_run(void)
 {
@@ -353,6 +384,7 @@ static void P33_who_exits_does_not_wait_for_a_long_walk(struct kunit *test)
 
 static struct kunit_case pass_cases[] = {
 	KUNIT_CASE(who_waits_comes_before_a_batch),
+	KUNIT_CASE(the_rest_of_a_batch_that_was_cut_is_not_put_off),
 	KUNIT_CASE(who_sets_a_knob_comes_before_a_batch),
 	KUNIT_CASE(who_comes_in_the_middle_waits_for_one_page),
 	KUNIT_CASE(who_freezes_waits_for_one_page),

@@ -95,6 +95,31 @@ static void pages_to_scan_limits_a_batch(void)
 	ksm_verify_unique(mem, pages, 5);
 }
 
+/* Take ksmd's lock again and again, then ask how far it has come. */
+static bool has_scanned(long pages)
+{
+	int i;
+
+	for (i = 0; i < 100; i++)
+		ksm_knob_set("use_zero_pages", 0);
+	return ksm_knob_get("pages_scanned") >= pages;
+}
+
+/* Who needs the lock for a moment does not have ksmd put off the rest for an hour. */
+static void a_batch_that_is_cut_goes_on(void)
+{
+	const long pages = 1024;
+	char *mem = ksm_map_unique(pages, 6);
+	long scanned = ksm_knob_get("pages_scanned");
+
+	ksm_knob_set("sleep_millisecs", 3600000);
+	/* To come to them costs something, too. */
+	ksm_knob_set("pages_to_scan", 2 * pages);
+	ksm_run();
+	ksm_await(has_scanned(scanned + pages), 10, "ksmd does not go on");
+	ksm_verify_unique(mem, pages, 6);
+}
+
 static void with_pages_to_scan_0_ksmd_sleeps(void)
 {
 	char *mem = ksm_map_equal(4, 8);
@@ -206,6 +231,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(run_2_keeps_ksmd_from_merging),
 	KSM_TEST(a_shorter_sleep_wakes_ksmd),
 	KSM_TEST(pages_to_scan_limits_a_batch),
+	KSM_TEST(a_batch_that_is_cut_goes_on),
 	KSM_TEST(with_pages_to_scan_0_ksmd_sleeps),
 	KSM_TEST(an_advisor_wakes_ksmd),
 	KSM_TEST(P41_the_first_to_register_wakes_ksmd),
