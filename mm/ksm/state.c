@@ -55,14 +55,16 @@ void ksm_state_wake(void)
  * ksm_state_take_pass() - take ksm_pass_lock from a batch
  *
  * A batch can be as long as somebody has set pages_to_scan; it ends early for
- * us.
+ * us. An unmerge does not, and can take minutes: who waits as if a signal could
+ * end it is not reported as a task that hangs. A worker never gets one.
  *
  * Context: Process context; sleeps.
  */
 void ksm_state_take_pass(void)
 {
 	atomic_inc(&pass_wanted);
-	mutex_lock(&ksm_pass_lock);
+	if (mutex_lock_interruptible(&ksm_pass_lock))
+		mutex_lock(&ksm_pass_lock);
 	atomic_dec(&pass_wanted);
 }
 

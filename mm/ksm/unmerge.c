@@ -61,7 +61,8 @@ static int unmerge_mm(struct ksm_mm *km)
 	int more;
 
 	do {
-		mmap_read_lock(mm);
+		if (mmap_read_lock_killable(mm))
+			return -ERESTARTSYS;
 		more = READ_ONCE(km->exiting) ? 0 : unmerge_step(km, &at);
 		mmap_read_unlock(mm);
 		cond_resched();

@@ -63,10 +63,14 @@ static bool ksmd_rests(void)
 	return READ_ONCE(ksmd->__state) & TASK_INTERRUPTIBLE;
 }
 
-/* It waits for nothing else like that, unless it is told to drain the CPUs' lists. */
+/*
+ * Interruptibly: whoever holds the lock may hold it for minutes, and after two a task that
+ * waits otherwise is reported.
+ */
 static bool ksmd_waits_for_lock(void)
 {
-	return READ_ONCE(ksmd->__state) & TASK_UNINTERRUPTIBLE;
+	/* Neither for what to do nor for its time. Asked again and again. */
+	return !waitqueue_active(&ksm_work_wait) && ksmd_rests();
 }
 
 /* Let ksmd come up to where it waits for the lock, and find that run is 0 after all. */

@@ -28,9 +28,13 @@ static int init(struct kunit *test)
 	return ksm_test_init_known(test, &at);
 }
 
+/* Who waits for ksm_pass_lock. */
+static struct task_struct *taker;
+
 /* As a setter does that wants no batch under way. */
 static void take_pass(struct work_struct *work)
 {
+	WRITE_ONCE(taker, current);
 	ksm_state_take_pass();
 	mutex_unlock(&ksm_pass_lock);
 }
@@ -152,6 +156,27 @@ static void the_rest_of_a_batch_that_was_cut_is_not_put_off(struct kunit *test)
 	/* As much as somebody wants now. */
 	KUNIT_EXPECT_EQ(test, ksm_test_scan_batch(1000), KSM_TEST_KNOWN - 2);
 	KUNIT_EXPECT_FALSE(test, ksm_scan_is_cut());
+}
+
+/* Who sleeps uninterruptibly for two minutes is reported as a task that hangs. */
+static void who_waits_for_an_unmerge_does_not_hang(struct kunit *test)
+{
+	unsigned long until = jiffies + 10 * HZ;
+	unsigned int state = TASK_RUNNING;
+	bool waits;
+
+	mutex_lock(&ksm_pass_lock);
+	waits = let_pass_be_wanted();
+	/* Nobody spins for a lock whose owner sleeps. */
+	while (waits && state == TASK_RUNNING && time_before(jiffies, until)) {
+		schedule_timeout_uninterruptible(1);
+		state = READ_ONCE(taker->__state);
+	}
+	mutex_unlock(&ksm_pass_lock);
+	flush_work(&setter);
+
+	KUNIT_EXPECT_TRUE(test, waits);
+	KUNIT_EXPECT_EQ(test, state, TASK_INTERRUPTIBLE);
 }
 
 /* Those who want no batch under way; each sets what is set already. */
@@ -385,6 +410,7 @@ static void P33_who_exits_does_not_wait_for_a_long_walk(struct kunit *test)
 static struct kunit_case pass_cases[] = {
 	KUNIT_CASE(who_waits_comes_before_a_batch),
 	KUNIT_CASE(the_rest_of_a_batch_that_was_cut_is_not_put_off),
+	KUNIT_CASE(who_waits_for_an_unmerge_does_not_hang),
 	KUNIT_CASE(who_sets_a_knob_comes_before_a_batch),
 	KUNIT_CASE(who_comes_in_the_middle_waits_for_one_page),
 	KUNIT_CASE(who_freezes_waits_for_one_page),
