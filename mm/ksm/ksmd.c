@@ -314,12 +314,16 @@ int ksm_ksmd_set_chains_prune(unsigned int millisecs)
  *
  * Where there are more already, none is added; pages go on joining them.
  *
- * Context: Process context.
+ * Context: Process context; waits for a batch or an unmerge to end.
  * Return: 0.
  */
 int ksm_ksmd_set_max_kernel_pages(unsigned long pages)
 {
+	ksm_state_take_pass();
 	WRITE_ONCE(ksm_state.max_kernel_pages, pages);
+	/* Any number may have waited for that. */
+	ksm_sieve_stir_all();
+	mutex_unlock(&ksm_pass_lock);
 	return 0;
 }
 

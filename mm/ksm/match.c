@@ -243,7 +243,7 @@ static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 	}
 	/* Room comes without a word. */
 	if (found == KSM_FOUND_FULL)
-		ksm_sieve_stir(hash);
+		ksm_sieve_retry(hash);
 	if (found != KSM_FOUND_TWIN)
 		return KSM_MATCH_NONE;
 	if (is_large(offer->page)) {
@@ -383,7 +383,7 @@ enum ksm_match ksm_match_page(struct ksm_offer *offer, u64 hash, bool calm)
 		match = match_unstable(offer, hash);
 	/* Who was the other shall be offered again, too. */
 	if (wants_again(match) || offer->failed)
-		ksm_sieve_stir(hash);
+		ksm_sieve_retry(hash);
 	return match;
 }
 

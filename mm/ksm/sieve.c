@@ -17,7 +17,8 @@
  * What is as it was then need not even be judged, unless there is news of its
  * hash, of this round or the one before: a page has come that others may have been
  * waiting for; one that has a twin could not merge; there is a KSM page. Two small
- * filters keep that; the fuller they are, the more is judged for nothing.
+ * filters keep that; the fuller they are, the more is judged for nothing, so of those
+ * that cannot merge they are told of no more than they were made for.
  *
  * Without memory it lets everything pass.
  *
@@ -48,6 +49,7 @@ static struct {
 	unsigned long	most;	/* when so many were seen in it, it is over, too */
 	struct ksm_filter news[2];
 	unsigned int	fresh;	/* which of @news is this round's */
+	unsigned long	retries; /* in that */
 } sieve;
 
 /* Is what was seen in this time worth going on with? */
@@ -68,6 +70,7 @@ void ksm_sieve_turn(unsigned long pages)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	sieve.fresh = !sieve.fresh;
+	sieve.retries = 0;
 	ksm_filter_renew(&sieve.news[sieve.fresh], min(pages / 64 + ROOM_MIN, NEWS_MAX));
 	if (time_lasts()) {
 		if (++sieve.rounds == 2) {
@@ -127,13 +130,15 @@ bool ksm_sieve_has_news(u64 hash)
 	       ksm_filter_has(&sieve.news[1], mixed);
 }
 
-static void stir(u64 mixed)
+/* Returns true if that was no news yet in this round. */
+static bool stir(u64 mixed)
 {
 	struct ksm_filter *news = &sieve.news[sieve.fresh];
 
 	if (ksm_filter_has(news, mixed))
-		return;
+		return false;
 	ksm_filter_add(news, mixed);
+	return true;
 }
 
 /**
@@ -147,6 +152,27 @@ void ksm_sieve_stir(u64 hash)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	stir(ksm_filter_mix(hash, 0));
+}
+
+/**
+ * ksm_sieve_retry() - judge a page again that has a twin but could not merge
+ * @hash: its hash
+ *
+ * As ksm_sieve_stir(), but for no more hashes than there is room for. Where very many
+ * cannot merge, as all the memory of a guest that a device has pinned, no page would be
+ * at rest otherwise. The others wait for the sieve's next time, sixteen rounds at most.
+ *
+ * Context: Any context; does not sleep. The caller holds ksm_pass_lock.
+ */
+void ksm_sieve_retry(u64 hash)
+{
+	unsigned long room;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	room = sieve.news[sieve.fresh].room;
+	if (!room || sieve.retries < room)
+		sieve.retries += stir(ksm_filter_mix(hash, 0));
 }
 
 /**

@@ -8,6 +8,7 @@ void ksm_sieve_turn(unsigned long pages);
 bool ksm_sieve_is_new(void);
 bool ksm_sieve_is_quiet(void);
 bool ksm_sieve_has_news(u64 hash);
+void ksm_sieve_retry(u64 hash);
 void ksm_sieve_stir(u64 hash);
 void ksm_sieve_stir_all(void);
 void ksm_sieve_prefetch(u64 hash);

@@ -200,6 +200,11 @@ static void set_max_page_sharing(void)
 	ksm_ksmd_set_max_page_sharing(ksm_state.max_page_sharing);
 }
 
+static void set_max_kernel_pages(void)
+{
+	ksm_ksmd_set_max_kernel_pages(ksm_state.max_kernel_pages);
+}
+
 static void set_offlining(void)
 {
 	ksm_ksmd_set_offlining(false);
@@ -212,6 +217,7 @@ static const struct {
 	{ "use_zero_pages",	set_use_zero_pages },
 	{ "merge_across_nodes",	set_merge_across_nodes },
 	{ "max_page_sharing",	set_max_page_sharing },
+	{ "max_kernel_pages",	set_max_kernel_pages },
 	{ "offlining",		set_offlining },
 	/* Last: a burial follows, which asks as well. */
 	{ "run",		set_run },

@@ -2,7 +2,6 @@
 /* Pages at rest are not asked of the sieve: who gets a twin merges all the same. */
 #include <linux/ksm.h>
 #include <linux/mm.h>
-#include <linux/pagemap.h>
 
 #include "../item.h"
 #include "../ksmd.h"
@@ -22,16 +21,11 @@
 /* Pages of which each is different from all others, read once. */
 static struct ksm_test_known at;
 
-/* Knobs as they were before the test. */
-static struct {
-	unsigned long	max_kernel_pages;
-	bool		use_zero_pages;
-} before;
+static bool use_zero_pages;	/* as it was before the test */
 
 static void restore(void *unused)
 {
-	WRITE_ONCE(ksm_state.max_kernel_pages, before.max_kernel_pages);
-	WRITE_ONCE(ksm_state.use_zero_pages, before.use_zero_pages);
+	WRITE_ONCE(ksm_state.use_zero_pages, use_zero_pages);
 }
 
 static int init(struct kunit *test)
@@ -40,8 +34,7 @@ static int init(struct kunit *test)
 
 	if (err)
 		return err;
-	before.max_kernel_pages = ksm_state.max_kernel_pages;
-	before.use_zero_pages = ksm_state.use_zero_pages;
+	use_zero_pages = ksm_state.use_zero_pages;
 	ksm_test_at_end(test, restore, NULL);
 	WRITE_ONCE(ksm_state.use_zero_pages, false);
 	return 0;
@@ -81,27 +74,6 @@ static void forks_and_writers_leave_rounds_quiet(struct kunit *test)
 		quiet += count_quiet(1);
 	}
 	KUNIT_EXPECT_GT(test, quiet, ROUNDS);
-}
-
-static void who_cannot_merge_leaves_others_at_rest(struct kunit *test)
-{
-	unsigned int i, news = 0;
-	struct folio *folio;
-
-	ksm_test_needs_hashes(test);
-	ksm_test_write(test, at.mm, at.page[1], 7);
-	ksm_test_write(test, at.mm, at.page[6], 7);
-	folio = ksm_test_folio_at(at.mm, at.page[6]);
-	folio_get(folio);
-	for (i = 0; i < 3 * ROUNDS; i++) {
-		ksm_test_scan_round();
-		KUNIT_EXPECT_TRUE(test, ksm_test_has_news(hash_at(at.page[1])));
-		news += ksm_test_has_news(hash_at(at.page[3]));
-	}
-	KUNIT_EXPECT_LT(test, news, ROUNDS);
-	folio_put(folio);
-	ksm_test_scan_rounds(1);
-	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
 }
 
 static void who_gets_a_twin_merges_at_any_time(struct kunit *test)
@@ -164,56 +136,6 @@ static void pages_of_zeros_merge_when_that_is_asked_for(struct kunit *test)
 	ksm_test_scan_rounds(1);
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 1);
 	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[3], 0));
-}
-
-static void who_waits_for_the_limit_merges_when_there_is_room(struct kunit *test)
-{
-	ksm_test_write(test, at.mm, at.page[1], 7);
-	ksm_test_write(test, at.mm, at.page[6], 7);
-	ksm_test_scan_rounds(2);
-	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
-	WRITE_ONCE(ksm_state.max_kernel_pages, 1);
-	ksm_test_write(test, at.mm, at.page[2], 8);
-	ksm_test_write(test, at.mm, at.page[5], 8);
-	ksm_test_scan_rounds(5);
-	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 1);
-	WRITE_ONCE(ksm_state.max_kernel_pages, 0);
-	ksm_test_scan_rounds(1);
-	KUNIT_EXPECT_EQ(test, ksm_counts.shared, 2);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(at.mm, at.page[5], 8));
-}
-
-static void who_is_let_go_of_merges_at_once(struct kunit *test)
-{
-	struct folio *folio;
-
-	ksm_test_write(test, at.mm, at.page[1], 7);
-	ksm_test_write(test, at.mm, at.page[6], 7);
-	folio = ksm_test_folio_at(at.mm, at.page[6]);
-	folio_get(folio);
-	ksm_test_scan_rounds(5);
-	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 0);
-	folio_put(folio);
-	ksm_test_scan_rounds(1);
-	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-}
-
-static void who_waits_for_room_joins_when_there_is_some(struct kunit *test)
-{
-	ksm_test_needs_hashes(test);
-	ksm_test_limit(test, 2);
-	ksm_test_write(test, at.mm, at.page[1], 7);
-	ksm_test_write(test, at.mm, at.page[4], 7);
-	ksm_test_scan_rounds(2);
-	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-	ksm_test_write(test, at.mm, at.page[6], 7);
-	ksm_test_scan_rounds(6);
-	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_at(at.page[3])));
-	ksm_test_write(test, at.mm, at.page[1], 1000);
-	ksm_test_scan_rounds(2);
-	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 1);
-	KUNIT_EXPECT_TRUE(test, folio_test_ksm(ksm_test_folio_at(at.mm, at.page[6])));
 }
 
 static void a_candidate_in_vain_is_a_value_again(struct kunit *test)
@@ -395,8 +317,6 @@ static void a_round_that_begins_anew_tells_of_all(struct kunit *test)
 static struct kunit_case quiet_cases[] = {
 	KUNIT_CASE(nearly_all_rounds_are_quiet),
 	KUNIT_CASE(forks_and_writers_leave_rounds_quiet),
-	KUNIT_CASE(who_cannot_merge_leaves_others_at_rest),
-	KUNIT_CASE(who_waits_for_room_joins_when_there_is_some),
 	KUNIT_CASE(a_candidate_in_vain_is_a_value_again),
 	KUNIT_CASE(a_candidate_that_changes_leaves_the_tree),
 	KUNIT_CASE(a_change_of_mind_is_news_of_all),
@@ -407,8 +327,6 @@ static struct kunit_case quiet_cases[] = {
 	KUNIT_CASE(twins_that_come_together_merge_at_any_time),
 	KUNIT_CASE(who_has_a_hash_that_others_had_merges),
 	KUNIT_CASE(pages_of_zeros_merge_when_that_is_asked_for),
-	KUNIT_CASE(who_waits_for_the_limit_merges_when_there_is_room),
-	KUNIT_CASE(who_is_let_go_of_merges_at_once),
 	{ }
 };
 

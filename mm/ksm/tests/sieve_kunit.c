@@ -221,6 +221,22 @@ static void too_much_news_is_news_of_all(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ksm_test_has_news(hash_of(MANY)));
 }
 
+/* The others are judged when all is new; till then most pages are at rest. */
+static void who_cannot_merge_is_news_as_long_as_there_is_room(struct kunit *test)
+{
+	unsigned int i, news = 0;
+
+	ksm_test_hush();
+	mutex_lock(&ksm_pass_lock);
+	for (i = 0; i < MANY; i++)
+		ksm_sieve_retry(hash_of(i));
+	mutex_unlock(&ksm_pass_lock);
+	for (i = MANY; i < 2 * MANY; i++)
+		news += ksm_test_has_news(hash_of(i));
+	KUNIT_EXPECT_LT(test, news, MANY / 20);
+	expect_news_for_two_rounds(test, hash_of(0));
+}
+
 static void without_memory_all_is_news(struct kunit *test)
 {
 	drop(NULL);
@@ -329,6 +345,7 @@ static struct kunit_case sieve_cases[] = {
 	KUNIT_CASE(there_is_news_of_all_when_it_is_said),
 	KUNIT_CASE(who_comes_again_is_news),
 	KUNIT_CASE(too_much_news_is_news_of_all),
+	KUNIT_CASE(who_cannot_merge_is_news_as_long_as_there_is_room),
 	KUNIT_CASE(without_memory_all_is_news),
 	KUNIT_CASE(a_time_is_over_when_it_is_full),
 	KUNIT_CASE(what_a_KSM_page_has_passes_at_once),
