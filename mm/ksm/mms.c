@@ -41,6 +41,9 @@
 /* A round comes back at least that often, and as often as there are mms. */
 #define RETURNS_MIN	16
 
+/* To one of them at the most so often: who goes on offering waits for the next round. */
+#define RETURNS_TO_ONE	4
+
 static DEFINE_HASHTABLE(mms_hash, MMS_HASH_BITS);	/* M */
 static LIST_HEAD(mms_list);			/* M */
 static LIST_HEAD(mms_dead);			/* M */
@@ -244,6 +247,8 @@ struct ksm_mm *ksm_mms_next(void)
 		if (km->turn != turn) {
 			km->next = 0;
 			km->noted = 0;
+			if (km->again != turn)
+				km->returns = 0;
 		}
 		km->turn = turn;
 		km->users++;
@@ -301,9 +306,9 @@ void ksm_mms_put(struct ksm_mm *km, bool again)
  * ksm_mms_offer() - a program offers more of its memory
  * @mm: its mm; nothing happens if it is not registered
  *
- * If the round has been there, or is there now, it comes again before it ends.
- * That holds for what madvise() and prctl() offer; what an mm that merges all
- * maps, forks or executes later is read when its turn comes.
+ * If the round has been there, or is there now, it comes again before it ends, but not
+ * any number of times. That holds for what madvise() and prctl() offer; what an mm that
+ * merges all maps, forks or executes later is read when its turn comes.
  *
  * Context: Process context. The caller holds @mm's mmap lock for write, so that
  *	    a round that comes waits for the offer to stand.
@@ -316,7 +321,9 @@ void ksm_mms_offer(struct mm_struct *mm)
 
 	spin_lock(&ksm_mms_lock);
 	km = lookup(mm);
-	if (km && km->turn == turn && returns_left) {
+	if (km && km->turn == turn && !km->once_more && returns_left &&
+	    km->returns < RETURNS_TO_ONE) {
+		km->returns++;
 		returns_left--;
 		if (km->users || km->half_way)
 			km->once_more = true;

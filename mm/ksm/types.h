@@ -63,6 +63,7 @@ struct ksm_chain;
  * @bytes: memory of the records (R)
  * @kept: KSM pages of which this mm has the first item: they are not saved (L)
  * @again: the last round that comes to it a second time (M to change; P)
+ * @returns: how often the running round shall have come again (M)
  * @half_way: that round has not been through with it (M)
  * @once_more: that round shall come to it again (M)
  * @exiting: the mm has left; nobody may enter its page tables any more (M to
@@ -78,6 +79,7 @@ struct ksm_mm {
 	unsigned int		users;
 	unsigned int		turn;
 	unsigned int		again;
+	unsigned int		returns;
 	u64			rests_until;
 	unsigned long		items;
 	unsigned long		bytes;

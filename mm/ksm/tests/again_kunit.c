@@ -26,8 +26,11 @@ static int init(struct kunit *test)
 /* ------------------------------------------------------------------------ */
 /* What is offered while a round is under way.                              */
 
-/* Begin a round, and end with the batch in which it leaves the known pages behind. */
-static void leave_behind(struct kunit *test)
+/*
+ * Begin a round, and end with the batch in which it leaves the known pages behind.
+ * Returns where it is then.
+ */
+static struct mm_struct *leave_behind(struct kunit *test)
 {
 	struct mm_struct *behind = ksm_test_mm(test);
 	unsigned long addr = ksm_test_map(test, behind, BEHIND), rounds = ksm_counts.rounds;
@@ -39,6 +42,7 @@ static void leave_behind(struct kunit *test)
 		ksm_test_scan_batch(1);
 	KUNIT_ASSERT_GT(test, behind->ksm_rmap_items, 0);
 	KUNIT_ASSERT_EQ(test, ksm_counts.rounds, rounds);
+	return behind;
 }
 
 static void what_is_offered_behind_a_round_is_read_in_it(struct kunit *test)
@@ -50,6 +54,42 @@ static void what_is_offered_behind_a_round_is_read_in_it(struct kunit *test)
 	ksm_test_write(test, at.mm, addr, ++content);
 	ksm_test_scan_round();
 	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, KSM_TEST_KNOWN + 1);
+}
+
+static void who_offers_much_leaves_others_their_turns(struct kunit *test)
+{
+	struct mm_struct *half_way = leave_behind(test);
+	unsigned long addr;
+	unsigned int i;
+
+	/* All of them are read by coming there once more. */
+	for (i = 0; i < 100; i++)
+		ksm_test_map(test, half_way, 1);
+	addr = ksm_test_map(test, at.mm, 1);
+	ksm_test_write(test, at.mm, addr, ++content);
+	ksm_test_scan_round();
+	KUNIT_EXPECT_EQ(test, at.mm->ksm_rmap_items, KSM_TEST_KNOWN + 1);
+}
+
+/* A return reads all of an mm again: who offers whenever it comes gets a few. */
+static void who_offers_again_and_again_does_not_keep_a_round(struct kunit *test)
+{
+	unsigned int visits = 0;
+	struct ksm_mm *km;
+
+	mutex_lock(&ksm_pass_lock);
+	ksm_mms_rewind();
+	while (visits < 100 && (km = ksm_mms_next())) {
+		visits++;
+		mmap_write_lock(at.mm);
+		ksm_mms_offer(at.mm);
+		mmap_write_unlock(at.mm);
+		ksm_mms_put(km, false);
+	}
+	ksm_mms_rewind();
+	mutex_unlock(&ksm_pass_lock);
+	KUNIT_EXPECT_GT(test, visits, 1);
+	KUNIT_EXPECT_LT(test, visits, 10);
 }
 
 /* As prctl(PR_SET_MEMORY_MERGE) calls it. */
@@ -234,6 +274,8 @@ static void a_round_that_renews_the_sieve_tells_of_KSM_pages(struct kunit *test)
 
 static struct kunit_case again_cases[] = {
 	KUNIT_CASE(what_is_offered_behind_a_round_is_read_in_it),
+	KUNIT_CASE(who_offers_much_leaves_others_their_turns),
+	KUNIT_CASE(who_offers_again_and_again_does_not_keep_a_round),
 	KUNIT_CASE(who_merges_all_behind_a_round_is_read_in_it),
 	KUNIT_CASE(who_is_new_and_offers_is_read_in_the_round),
 	KUNIT_CASE(what_is_offered_by_whom_others_use_is_read_in_the_round),

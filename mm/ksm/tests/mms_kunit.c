@@ -78,6 +78,14 @@ static struct mm_struct *visit(bool again)
 	return mm;
 }
 
+/* The rest of the round visits these, and then nobody: NULL ends them. */
+static void expect_rest(struct kunit *test, struct mm_struct **want)
+{
+	do {
+		KUNIT_EXPECT_PTR_EQ(test, visit(false), *want);
+	} while (*want++);
+}
+
 /* Bury one of the dead; a burial that is under way takes none meanwhile. */
 static struct mm_struct *bury(void)
 {
@@ -155,10 +163,7 @@ static void P59_a_round_visits_everybody_once(struct kunit *test)
 
 	for (round = 0; round < 2; round++) {
 		rewind_cursor();
-		KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-		KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-		KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
-		KUNIT_EXPECT_NULL(test, visit(false));
+		expect_rest(test, (struct mm_struct *[]){ a, b, c, NULL });
 		KUNIT_EXPECT_NULL(test, visit(false));
 	}
 }
@@ -170,14 +175,10 @@ static void a_newcomer_waits_for_the_next_round(struct kunit *test)
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	c = make_mm_during(test, KSM_RUN_MERGE);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, NULL });
 
 	rewind_cursor();
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ a, c, b, NULL });
 }
 
 static void newcomers_cannot_make_a_round_endless(struct kunit *test)
@@ -200,9 +201,7 @@ static void P27_an_unmerge_finds_newcomers_too(struct kunit *test)
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	c = make_mm_during(test, KSM_RUN_UNMERGE);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), c);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, c, NULL });
 }
 
 static void a_round_that_stands_still_has_time_for_newcomers(struct kunit *test)
@@ -212,8 +211,7 @@ static void a_round_that_stands_still_has_time_for_newcomers(struct kunit *test)
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	b = make_mm_during(test, KSM_RUN_STOP);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, NULL });
 }
 
 static void who_is_not_finished_comes_again(struct kunit *test)
@@ -225,8 +223,7 @@ static void who_is_not_finished_comes_again(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, visit(true), a);
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	KUNIT_EXPECT_PTR_EQ(test, visit(true), b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, NULL });
 }
 
 static void an_offer_brings_the_round_back(struct kunit *test)
@@ -237,47 +234,39 @@ static void an_offer_brings_the_round_back(struct kunit *test)
 	offer(b);	/* the round comes to it anyway */
 	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
 	offer(a);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, a, NULL });
 	offer(b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, NULL });
+}
+
+/* Begin a round, whose first visit is to @mm; that one offers memory meanwhile. */
+static void visit_who_offers(struct kunit *test, struct mm_struct *mm, bool again)
+{
+	struct ksm_mm *km;
+
+	rewind_cursor();
+	km = next();
+	KUNIT_ASSERT_PTR_EQ(test, km, ksm_mms_find(mm));
+	offer(mm);
+	put(km, again);
 }
 
 static void an_offer_during_the_visit_brings_the_round_back(struct kunit *test)
 {
 	struct mm_struct *a = make_mm(test), *b = make_mm(test);
-	struct ksm_mm *km;
 
-	rewind_cursor();
-	km = next();
-	KUNIT_ASSERT_PTR_EQ(test, km, ksm_mms_find(a));
-	offer(a);
-	put(km, false);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	visit_who_offers(test, a, false);
+	expect_rest(test, (struct mm_struct *[]){ b, a, NULL });
 
 	/* Between two batches for the same mm. */
 	rewind_cursor();
 	KUNIT_EXPECT_PTR_EQ(test, visit(true), b);
 	offer(b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	expect_rest(test, (struct mm_struct *[]){ b, a, b, NULL });
 
 	/* During a batch that is not the last for the same mm. */
-	rewind_cursor();
-	km = next();
-	KUNIT_ASSERT_PTR_EQ(test, km, ksm_mms_find(a));
-	offer(a);
-	put(km, true);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), b);
-	KUNIT_EXPECT_PTR_EQ(test, visit(false), a);
-	KUNIT_EXPECT_NULL(test, visit(false));
+	visit_who_offers(test, a, true);
+	expect_rest(test, (struct mm_struct *[]){ a, b, a, NULL });
 }
 
 static void offers_cannot_make_a_round_endless(struct kunit *test)
