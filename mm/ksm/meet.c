@@ -166,8 +166,10 @@ void ksm_meet_merged(struct ksm_glance_run *run, unsigned int i,
 			ksm_policy_merge(budget);
 		return;
 	}
-	if (ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED))
+	if (ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED)) {
 		ksm_match_adopt(offer);
+		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
+	}
 }
 
 /**

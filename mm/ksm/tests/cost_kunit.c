@@ -13,6 +13,7 @@
 
 #define VMAS	64
 #define MMS	8
+#define ADOPTED	200	/* not more than max_page_sharing */
 
 /* Memory of which the test says what is there, and the run that is looked at. */
 static struct {
@@ -190,6 +191,24 @@ static void to_merge_with_the_zero_page_is_a_merge(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(at.mm), 4);
 }
 
+/* As much as to merge them, which it nearly is. */
+static void to_adopt_what_a_fork_brought_costs_something(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long rounds;
+	unsigned int i;
+
+	ksm_test_map_merged(test, mm, ADOPTED);
+	ksm_test_scan_round();
+	ksm_test_fork(test, mm);
+	rounds = ksm_counts.rounds;
+	for (i = 0; ksm_counts.rounds == rounds && i < 1000; i++)
+		ksm_test_scan_batch(1);
+	KUNIT_EXPECT_EQ(test, ksm_counts.sharing, 2 * ADOPTED - 1);
+	KUNIT_EXPECT_GT(test, i, ADOPTED * KSM_BUDGET_MERGE / KSM_BUDGET_READ);
+	KUNIT_EXPECT_LT(test, i, 1000);
+}
+
 static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(empty_entries_before_a_page_are_counted),
 	KUNIT_CASE(empty_entries_behind_a_page_are_counted),
@@ -202,6 +221,7 @@ static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(so_does_one_over_vmas_that_offer_nothing),
 	KUNIT_CASE(a_batch_does_not_visit_any_number_of_mms),
 	KUNIT_CASE(to_merge_with_the_zero_page_is_a_merge),
+	KUNIT_CASE(to_adopt_what_a_fork_brought_costs_something),
 	{ }
 };
 
