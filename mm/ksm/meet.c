@@ -10,6 +10,7 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 
+#include "block.h"
 #include "forget.h"
 #include "gather.h"
 #include "glance.h"
@@ -110,12 +111,14 @@ static bool sift_page(const struct ksm_offer *offer, void *entry,
 static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record record)
 {
 	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
+	unsigned long index = offer->addr >> PAGE_SHIFT;
 
 	switch (match) {
 	case KSM_MATCH_MERGED:
 		break;
 	case KSM_MATCH_ZERO:
-		ksm_forget_page(offer->owner, offer->addr >> PAGE_SHIFT, KSM_FORGET_CHANGED);
+		ksm_forget_page(offer->owner, index, KSM_FORGET_CHANGED);
+		ksm_block_trim(offer->owner, index);
 		break;
 	case KSM_MATCH_WAITING:
 		offer->item->pfn = record.pfn;
@@ -128,7 +131,7 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 		record.trusted = false;
 		fallthrough;
 	default:
-		remember(offer->owner, offer->addr >> PAGE_SHIFT, record);
+		remember(offer->owner, index, record);
 	}
 	return match;
 }

@@ -4,6 +4,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 
+#include "../block.h"
 #include "../mms.h"
 #include "../policy.h"
 #include "../scan.h"
@@ -209,6 +210,32 @@ static void to_adopt_what_a_fork_brought_costs_something(struct kunit *test)
 	KUNIT_EXPECT_LT(test, i, 1000);
 }
 
+/* Nothing is found there any more that would have the scan come back to their block. */
+static void what_gives_way_to_the_zero_page_takes_no_memory(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 2 * KSM_BLOCK_PAGES), before;
+	struct ksm_mm *km;
+	int i;
+
+	addr = ALIGN(addr, KSM_BLOCK_PAGES * PAGE_SIZE);
+	ksm_test_use_zero_pages(test);
+	for (i = 0; i < KSM_BLOCK_PAGES; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 1000 + i);
+	ksm_test_scan_round();
+	km = ksm_test_lock(mm);
+	before = km->bytes;
+	ksm_test_unlock(mm);
+	for (i = 1; i < KSM_BLOCK_PAGES; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 0);
+	ksm_test_scan_rounds(2);
+	KUNIT_EXPECT_EQ(test, mm_ksm_zero_pages(mm), KSM_BLOCK_PAGES - 1);
+	km = ksm_test_lock(mm);
+	KUNIT_EXPECT_LE(test, km->bytes + (KSM_BLOCK_PAGES - 16) * sizeof(void *), before);
+	ksm_test_unlock(mm);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr, 1000));
+}
+
 static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(empty_entries_before_a_page_are_counted),
 	KUNIT_CASE(empty_entries_behind_a_page_are_counted),
@@ -222,6 +249,7 @@ static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(a_batch_does_not_visit_any_number_of_mms),
 	KUNIT_CASE(to_merge_with_the_zero_page_is_a_merge),
 	KUNIT_CASE(to_adopt_what_a_fork_brought_costs_something),
+	KUNIT_CASE(what_gives_way_to_the_zero_page_takes_no_memory),
 	{ }
 };
 
