@@ -12,13 +12,13 @@
 #define PRINTK		"/proc/sys/kernel/tracepoint_printk"
 #define DELAY		"/proc/sys/kernel/printk_delay"
 
-static void set_event(const char *event, const char *file, const char *text)
+/* 0 or -errno: without lockdep there are none. */
+static int set_event(const char *event, const char *file, const char *text)
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), LOCK_EVENTS "%s/%s", event, file);
-	if (ksm_write_text(path, text))
-		ksm_skip("%s cannot be written", path);
+	return ksm_write_text(path, text);
 }
 
 void ksm_slow_begin(const char *event, pid_t pid, const char *lock, unsigned int ms)
@@ -28,10 +28,11 @@ void ksm_slow_begin(const char *event, pid_t pid, const char *lock, unsigned int
 	if (ksm_read_text(PRINTK, text, sizeof(text)) < 0 || *text != '1')
 		ksm_skip("the kernel was booted without tp_printk");
 	snprintf(text, sizeof(text), "common_pid == %d && name ~ \"%s\"", pid, lock);
-	set_event(event, "filter", text);
+	if (set_event(event, "filter", text))
+		ksm_skip("there is no event %s", event);
 	snprintf(text, sizeof(text), "%u", ms);
 	ksm_check(!ksm_write_text(DELAY, text), DELAY);
-	set_event(event, "enable", "1");
+	ksm_check_eq(set_event(event, "enable", "1"), 0);
 }
 
 void ksm_slow_end(void)
