@@ -86,7 +86,7 @@ static void sweep(struct work_struct *work)
 {
 	unsigned long before = ksm_node_count_due(), left = before, some, began, took = 0;
 
-	do {
+	while (left) {
 		some = min(left, NODES_AT_ONCE);
 		left -= some;
 		ksm_state_take_pass();
@@ -96,7 +96,7 @@ static void sweep(struct work_struct *work)
 		if (!left)
 			end_sweep(before, took);
 		mutex_unlock(&ksm_pass_lock);
-	} while (left);
+	}
 }
 
 static void bury(struct work_struct *work)
