@@ -136,3 +136,18 @@ void ksm_bury_idle(void)
 	if (ksm_node_count_due() && !sweep_is_near())
 		ksm_bury_soon();
 }
+
+#ifdef CONFIG_KSM_KUNIT_TEST
+/**
+ * ksm_bury_finish() - wait for a burial, and let no sweep come after it
+ *
+ * For a test, which nothing of what was before may run into.
+ *
+ * Context: Process context; sleeps. The caller must not hold ksm_pass_lock.
+ */
+void ksm_bury_finish(void)
+{
+	flush_work(&bury_work);
+	cancel_delayed_work_sync(&sweep_work);
+}
+#endif

@@ -4,5 +4,6 @@
 
 void ksm_bury_soon(void);
 void ksm_bury_idle(void);
+void ksm_bury_finish(void);
 
 #endif /* _MM_KSM_BURY_H */

@@ -180,7 +180,6 @@ static void who_takes_back_all_the_time_disturbs_no_batch(struct kunit *test)
 	folio_get(folio);
 	mutex_lock(&ksm_pass_lock);
 	do_madvise(at.mm, at.a, 2 * PAGE_SIZE, MADV_UNMERGEABLE);
-	ksm_bury_soon();
 	asked = ksm_test_give_way();
 	/* There is a sweep to come now, in a second. */
 	until = jiffies + HZ / 2;

@@ -14,6 +14,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 
+#include "../bury.h"
 #include "../forget.h"
 #include "../gather.h"
 #include "../match.h"
@@ -113,6 +114,7 @@ int ksm_test_init(struct kunit *test)
 	before.zero_pages = atomic_long_read(&ksm_counts.zero_pages);
 	WRITE_ONCE(ksm_state.run, KSM_RUN_STOP);
 	mutex_unlock(&ksm_pass_lock);
+	ksm_bury_finish();
 
 	if (atomic_long_read(&ksm_counts.mms) || atomic_long_read(&ksm_counts.nodes)) {
 		WRITE_ONCE(ksm_state.run, before.run);

@@ -41,7 +41,7 @@ bool ksm_test_forget(struct ksm_mm *km)
 	       ksm_block_none(km);
 }
 
-/* Unmap all and forget it, so that neither a burial nor a sweep runs into the next test. */
+/* Unmap all and forget it: nothing is left to be buried. */
 static void end_mm(void *data)
 {
 	struct mm_struct *mm = data;
