@@ -5,6 +5,7 @@
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mmap_lock.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
 #include <linux/sched/clock.h>
@@ -275,11 +276,13 @@ static void P23_a_signal_ends_the_burial_of_many(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.mms), 0);
 }
 
-/* What came of an unmerge beside the test. */
+/* An unmerge beside the test, and what came of it. */
+static struct task_struct *unmerger;
 static int unmerged;
 
 static void unmerge_beside(struct work_struct *work)
 {
+	WRITE_ONCE(unmerger, current);
 	unmerged = unmerge_all();
 }
 
@@ -327,6 +330,29 @@ static void P27_who_has_asked_before_the_unmerge_is_waited_for(struct kunit *tes
 	expect_nothing_known(test);
 }
 
+/* A process that holds its mmap lock for long must not make the writer of 2 immortal. */
+static void P23_who_waits_for_a_process_can_be_killed(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = merged_pages(test, mm, 1), until = jiffies + 60 * HZ;
+	unsigned int state = TASK_RUNNING;
+
+	mmap_write_lock(mm);
+	schedule_work(&beside);
+	while (state == TASK_RUNNING && time_before(jiffies, until)) {
+		msleep(20);
+		if (mmap_lock_is_contended(mm))
+			state = READ_ONCE(unmerger->__state);
+	}
+	mmap_write_unlock(mm);
+	flush_work(&beside);
+
+	KUNIT_EXPECT_EQ(test, state, TASK_KILLABLE);
+	KUNIT_EXPECT_EQ(test, unmerged, 0);
+	expect_private(test, mm, addr, 1);
+	expect_nothing_known(test);
+}
+
 static struct kunit_case unmerge_cases[] = {
 	KUNIT_CASE(everybody_gets_private_pages),
 	KUNIT_CASE(a_child_gets_private_pages),
@@ -337,6 +363,7 @@ static struct kunit_case unmerge_cases[] = {
 	KUNIT_CASE(P23_a_signal_ends_an_unmerge_of_everything),
 	KUNIT_CASE(P23_a_signal_ends_it_where_there_is_nothing_to_copy),
 	KUNIT_CASE(P23_a_signal_ends_the_burial_of_many),
+	KUNIT_CASE(P23_who_waits_for_a_process_can_be_killed),
 	KUNIT_CASE(P27_who_has_asked_before_the_unmerge_is_waited_for),
 	KUNIT_CASE(memory_that_is_not_there_is_no_hindrance),
 	{ }
