@@ -57,10 +57,16 @@ static int init(struct kunit *test)
 	return ksm_test_init_known(test, &at);
 }
 
+static bool ksmd_sleeps(void)
+{
+	return READ_ONCE(ksmd->__state) & TASK_INTERRUPTIBLE;
+}
+
 /* For what to do, or for its time. */
 static bool ksmd_rests(void)
 {
-	return READ_ONCE(ksmd->__state) & TASK_INTERRUPTIBLE;
+	/* Nobody else waits there. Asked again and again. */
+	return waitqueue_active(&ksm_work_wait) && ksmd_sleeps();
 }
 
 /*
@@ -69,8 +75,8 @@ static bool ksmd_rests(void)
  */
 static bool ksmd_waits_for_lock(void)
 {
-	/* Neither for what to do nor for its time. Asked again and again. */
-	return !waitqueue_active(&ksm_work_wait) && ksmd_rests();
+	/* Asked again and again, as above. */
+	return !waitqueue_active(&ksm_work_wait) && ksmd_sleeps();
 }
 
 /* Let ksmd come up to where it waits for the lock, and find that run is 0 after all. */

@@ -165,12 +165,14 @@ static void who_waits_for_an_unmerge_does_not_hang(struct kunit *test)
 	unsigned int state = TASK_RUNNING;
 	bool waits;
 
+	WRITE_ONCE(taker, NULL);
 	mutex_lock(&ksm_pass_lock);
 	waits = let_pass_be_wanted();
 	/* Nobody spins for a lock whose owner sleeps. */
 	while (waits && state == TASK_RUNNING && time_before(jiffies, until)) {
 		schedule_timeout_uninterruptible(1);
-		state = READ_ONCE(taker->__state);
+		if (READ_ONCE(taker))
+			state = READ_ONCE(taker->__state);
 	}
 	mutex_unlock(&ksm_pass_lock);
 	flush_work(&setter);
