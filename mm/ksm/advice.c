@@ -89,7 +89,7 @@ int ksm_advice_clear(struct vm_area_struct *vma, unsigned long from,
 {
 	int err;
 
-	/* Nothing is done yet that would be lost. */
+	/* Nothing is copied yet that would be looked for again. */
 	if (may_have_merged(vma) && signal_pending(current))
 		return -ERESTARTSYS;
 	err = unmerge(vma, from, to);
@@ -145,7 +145,7 @@ int ksm_advice_clear_all(struct mm_struct *mm)
 	for_each_vma(vmi, vma) {
 		if (!may_have_merged(vma))
 			continue;
-		/* Nothing is done yet that would be lost. */
+		/* Nothing is copied yet that would be looked for again. */
 		if (!begun && signal_pending(current))
 			return -ERESTARTSYS;
 		begun = true;
