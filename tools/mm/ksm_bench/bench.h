@@ -38,6 +38,7 @@ void say_figure(const char *what, double value, const char *unit, const struct s
 void say_sample(double at, double value);
 
 /* knob.c */
+bool knob_exists(const char *name);
 unsigned long knob_get(const char *name);
 void knob_set(const char *name, unsigned long value);
 unsigned long proc_named(const char *path, const char *name);

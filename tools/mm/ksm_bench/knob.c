@@ -50,6 +50,14 @@ static void read_again(const char *path, char text[TEXT])
 	text[length] = '\0';
 }
 
+bool knob_exists(const char *name)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	return !access(path, F_OK);
+}
+
 unsigned long knob_get(const char *name)
 {
 	char path[80], text[TEXT], *end;

@@ -40,6 +40,30 @@ static void steady_smart(void)
 	unchanged(unique(false), true);
 }
 
+/* ksmd believes no bit of a page table; other KSMs never do, and have no such knob. */
+static void untrusted_with(bool smart)
+{
+	static const char knob[] = "reread_rounds";
+	bool known = knob_exists(knob);
+	unsigned long before = known ? knob_get(knob) : 0;
+
+	if (known)
+		knob_set(knob, 0);
+	unchanged(unique(false), smart);
+	if (known)
+		knob_set(knob, before);
+}
+
+static void untrusted(void)
+{
+	untrusted_with(false);
+}
+
+static void untrusted_smart(void)
+{
+	untrusted_with(true);
+}
+
 static void prefix(void)
 {
 	unchanged(unique(true), false);
@@ -219,6 +243,8 @@ const struct workload scan_workloads[] = {
 	{ "steady_smart", steady_smart },
 	{ "steady_sparse", steady_sparse },
 	{ "steady_sparse_smart", steady_sparse_smart },
+	{ "untrusted", untrusted },
+	{ "untrusted_smart", untrusted_smart },
 	{ "prefix", prefix },
 	{ "notifier", notifier },
 	{ "notifier_smart", notifier_smart },
