@@ -87,7 +87,9 @@ i386)
 esac
 case $machine in
 x86 | i386)
-	qemu_system=qemu-system-x86_64 cpu=max
+	# fast strings of bytes are emulated byte by byte: who clears or copies a page would
+	# wait for that, and for little else
+	qemu_system=qemu-system-x86_64 cpu=max,-erms,-fsrm
 	# an AMD of that age would be none for two sockets, and the kernel warns
 	[ "$machine" = x86 ] || qemu_system=qemu-system-i386 cpu=max,vendor=GenuineIntel
 	set -- -M q35 -cpu $cpu "$@"
