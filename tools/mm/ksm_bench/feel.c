@@ -63,6 +63,8 @@ static void unmerge(void)
 		if (turn) {
 			/* Some KSMs count as merged what is not, until they come there again. */
 			knob_set("run", 2);
+			if (knob_get("pages_sharing"))
+				fail("pages_sharing is not 0 after run was 2");
 			merge_by_four(&area);
 		}
 		start = seconds_now();
