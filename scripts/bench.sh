@@ -20,8 +20,8 @@ QUICK=${QUICK:-}
 CONTINUE=${CONTINUE:-}
 out=$build/bench${QUICK:+-quick}
 plan=$top/scripts/bench.plan
-rounds=3 least_cpu=2 limit=1200
-[ -z "$QUICK" ] || rounds=1 least_cpu=0.5 limit=300
+rounds=3 limit=1200 least_um=2 least_x86=2
+[ -z "$QUICK" ] || rounds=1 limit=300 least_um=0.2 least_x86=0.5
 
 # steps: a line `MACHINE WORKLOAD PAGES' for each guest that is wanted
 steps()
@@ -91,8 +91,8 @@ is_measured() { grep -Eq "^$1,$2,$5,$3(\.[a-z]+)?,$4," "$out/figures.csv"; }
 boot()
 {
 	case $2 in
-	um) command=$top/scripts/boot-um.sh touched='' ;;
-	x86) command=$top/scripts/boot.sh touched=-p ;;
+	um) command=$top/scripts/boot-um.sh touched='' least_cpu=$least_um ;;
+	x86) command=$top/scripts/boot.sh touched=-p least_cpu=$least_x86 ;;
 	esac
 	# three eighths more describe it all: page structures, page tables, KSM's records
 	mib=$((256 + $4 * 11 / 8 / 256))
@@ -180,7 +180,7 @@ done < "$out/steps"
 	echo "# What KSM costs: the base's, and ours"
 	echo
 	echo "$(kernel_version "$build/base"), $(uname -m), $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1);" \
-		"$rounds rounds, alternating, medians; at least $least_cpu s of ksmd's CPU for each figure of a scan."
+		"$rounds rounds, alternating, medians; at least $least_um s (um) or $least_x86 s (x86) of ksmd's CPU for each figure of a scan."
 	echo
 	awk -f "$top/scripts/bench.awk" -v mode=report -v quick="$QUICK" -v want="$B" "$plan" "$out/figures.csv"
 } > "$out/report.md"
