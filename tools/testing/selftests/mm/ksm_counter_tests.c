@@ -62,6 +62,51 @@ static void pages_unshared_are_calm_pages_without_a_twin(void)
 		  ksm_knob_get("pages_unshared"));
 }
 
+static void check_counts(long shared, long sharing, long unshared)
+{
+	ksm_wait_scans(2);
+	ksm_check_eq(ksm_knob_get("pages_shared"), shared);
+	ksm_check_eq(ksm_knob_get("pages_sharing"), sharing);
+	ksm_check_eq(ksm_knob_get("pages_unshared"), unshared);
+	ksm_check_eq(ksm_knob_get("pages_volatile"), 0);
+}
+
+/*
+ * LTP's ksm01 and others wait until full_scans has grown by three, and count then. Nothing
+ * that KSM knows of pages from before may delay that.
+ */
+static void counts_are_final_after_two_whole_scans(void)
+{
+	struct ksm_sharer all[3];
+	const long pages = ARRAY_SIZE(all) * PAGES;
+	char *joins, *lone;
+
+	ksm_sharers_start(all, ARRAY_SIZE(all), PAGES, 30);
+	ksm_sharer_do(&all[0], KSM_FILL, 31);
+	ksm_run();
+	check_counts(2, pages - 2, 0);
+	ksm_wait_scans(40);
+	ksm_sharer_do(&all[1], KSM_FILL, 32);
+	check_counts(3, pages - 3, 0);
+	joins = ksm_map_unique(1, 33);
+	lone = ksm_map_unique(1, 34);
+	check_counts(3, pages - 3, 2);
+	ksm_wait_scans(40);
+	ksm_fill_equal(joins, 1, 35);
+	ksm_sharers_do(all, ARRAY_SIZE(all), KSM_FILL, 35);
+	check_counts(1, pages, 1);
+	ksm_sharers_do(all, ARRAY_SIZE(all), KSM_VERIFY, 35);
+	ksm_unmerge_all();
+	ksm_check_eq(ksm_knob_get("pages_shared"), 0);
+	ksm_check_eq(ksm_knob_get("pages_sharing"), 0);
+	ksm_check_eq(ksm_knob_get("pages_unshared"), 0);
+	ksm_check_eq(ksm_knob_get("pages_volatile"), 0);
+	ksm_sharers_do(all, ARRAY_SIZE(all), KSM_VERIFY, 35);
+	ksm_sharers_end(all, ARRAY_SIZE(all));
+	ksm_verify_equal(joins, 1, 35);
+	ksm_verify_unique(lone, 1, 34);
+}
+
 static int writing;
 
 static void *keep_writing(void *arg)
@@ -314,6 +359,7 @@ static const struct ksm_test tests[] = {
 	KSM_TEST(pages_shared_and_sharing_add_up),
 	KSM_TEST(a_write_lowers_pages_sharing),
 	KSM_TEST(pages_unshared_are_calm_pages_without_a_twin),
+	KSM_TEST(counts_are_final_after_two_whole_scans),
 	KSM_TEST(pages_volatile_are_those_that_change),
 	KSM_TEST(pages_scanned_and_full_scans_grow),
 	KSM_TEST(pages_unchanged_are_those_that_nobody_wrote_to),
