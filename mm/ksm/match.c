@@ -177,10 +177,14 @@ static bool is_large(const struct page *page)
 /* Does a reference on @which of the two, @offer and its twin, stand in the way? */
 static bool is_held(struct ksm_offer *offer, const struct ksm_offer *which)
 {
-	bool held = ksm_merge_is_held(which);
+	bool on_lru = folio_test_lru(page_folio(which->page));
 
-	offer->held |= held;
-	return held;
+	if (!ksm_merge_is_held(which))
+		return false;
+	/* Who is not on the LRU is on the way there, since before the drain or after it. */
+	offer->wants_drain |= !offer->drained && !(offer->spared && on_lru);
+	offer->pinned |= offer->drained && on_lru;
+	return true;
 }
 
 /* Map the zero page in place of the page of @offer, if that is all zeros. */
@@ -288,7 +292,7 @@ static enum ksm_match match_twin(struct ksm_offer *offer, struct ksm_offer *twin
 	if (is_held(offer, offer))
 		return KSM_MATCH_BUSY;
 	if (is_held(offer, twin))
-		return offer->drained ? KSM_MATCH_FAILED : KSM_MATCH_BUSY;
+		return offer->wants_drain ? KSM_MATCH_BUSY : KSM_MATCH_FAILED;
 	if (!is_full(offer->page))
 		pair(offer, twin);
 	else if (!is_full(twin->page))

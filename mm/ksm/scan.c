@@ -63,12 +63,12 @@ static struct {
 /* ------------------------------------------------------------------------ */
 /* A run.                                                                   */
 
-/* A reference is in the way of a merge. It may be that of a per-CPU list. */
+/* See if a reference was in the way of a merge. It may be that of a per-CPU list. */
 static void drain_for(const struct ksm_offer *offer)
 {
-	if (!offer->drained) {
+	if (offer->wants_drain)
 		WRITE_ONCE(round.drain, DRAIN_WANTED);
-	} else if (round.drain == DRAIN_DONE) {
+	if (offer->pinned) {
 		round.pinned = true;
 		round.drain_at = jiffies + DRAIN_REST;
 	}
@@ -101,7 +101,8 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 		.addr	= found->addr,
 		.page	= found->page,
 		.ahead	= ahead,
-		.drained = round.drain != DRAIN_NOT_YET,
+		.drained = round.drain == DRAIN_DONE,
+		.spared	= round.drain == DRAIN_SPARED,
 	};
 
 	if (folio_test_ksm(page_folio(offer.page))) {
@@ -122,8 +123,7 @@ static void scan_page(struct ksm_glance_run *run, unsigned int i, struct ksm_ahe
 			ksm_meet_page(&offer, found, budget);
 		}
 	}
-	if (offer.held)
-		drain_for(&offer);
+	drain_for(&offer);
 }
 
 /* Somebody else needs the thread or the lock, or the thread has to do something else. */
@@ -315,7 +315,8 @@ bool ksm_scan_is_idle(void)
  * Pages that wait in per-CPU lists for their place on the LRU carry a reference
  * that keeps them from merging. The first time in a round that a page does not merge for
  * any reference, the batch ends, and the next one begins with this page. Where that was
- * in vain, as for a pinned page, the next rounds do without for a while.
+ * in vain, as for a pinned page, the next rounds do without for a while, unless they meet
+ * a page that is not on the LRU: what came between two rounds is to merge in the next one.
  *
  * Context: ksmd. A hint, unless the caller holds ksm_pass_lock.
  * Return: true if so.
@@ -438,6 +439,7 @@ void ksm_scan_restart(void)
 
 	WRITE_ONCE(round.active, false);
 	WRITE_ONCE(round.drain, DRAIN_NOT_YET);
+	round.pinned = false;
 	WRITE_ONCE(round.cut, false);
 	ksm_sieve_drop();
 }

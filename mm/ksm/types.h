@@ -252,8 +252,10 @@ struct ksm_ahead {
  * @item: its item, in @owner's records
  * @ahead: what to fetch while it is read; may be NULL
  * @failed: a merge of it has failed, so it may not be what it was
- * @held: it would merge, but for a reference on it or on its twin
- * @drained: no such reference is that of a per-CPU list
+ * @drained: the per-CPU lists on the way to the LRU were drained in this round
+ * @spared: they are not to be for who is on the LRU already
+ * @wants_drain: it may merge when they are: a reference on it, or on its twin, is in the way
+ * @pinned: such a reference is in the way of a page on the LRU though they were
  */
 struct ksm_offer {
 	struct ksm_mm		*owner;
@@ -263,8 +265,10 @@ struct ksm_offer {
 	struct ksm_item		*item;
 	struct ksm_ahead	*ahead;
 	bool			failed;
-	bool			held;
 	bool			drained;
+	bool			spared;
+	bool			wants_drain;
+	bool			pinned;
 };
 
 /**

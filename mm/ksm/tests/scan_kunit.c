@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A round: what is read, in which batch, and what becomes of what was known. */
 #include <linux/delay.h>
-#include <linux/jiffies.h>
 #include <linux/memory.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -325,69 +324,6 @@ static void P56_ksmd_stands_still_while_memory_goes(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_goes_round());
 }
 
-/* Who is on the way to the LRU is met again as soon as it has arrived. */
-static void expect_met_again(struct kunit *test, unsigned int which)
-{
-	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = ksm_test_map_equal(test, mm, 2), rounds;
-	struct folio *folio = ksm_test_folio_at(mm, addr + which * PAGE_SIZE);
-
-	ksm_test_scan_batch(PAGES);
-	folio_get(folio);
-	rounds = ksm_counts.rounds;
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
-	folio_put(folio);
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
-	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr, 1));
-	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + PAGE_SIZE, 1));
-}
-
-static void a_page_on_its_way_is_met_again(struct kunit *test)
-{
-	expect_met_again(test, 1);
-}
-
-static void a_page_with_a_twin_on_its_way_is_met_again(struct kunit *test)
-{
-	expect_met_again(test, 0);
-}
-
-static void a_pinned_page_is_met_again_once(struct kunit *test)
-{
-	struct mm_struct *mm = ksm_test_mm(test);
-	unsigned long addr = ksm_test_map_equal(test, mm, 2), rounds;
-	struct folio *folio = ksm_test_folio_at(mm, addr);
-	unsigned long until = jiffies + 2 * HZ;
-
-	ksm_test_scan_batch(PAGES);
-	folio_get(folio);
-	rounds = ksm_counts.rounds;
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
-	/* That was in vain: the next rounds do without. */
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 2);
-	/* After a while, another try, however many rounds there were. */
-	while (!ksm_scan_wants_drain() && time_before(jiffies, until)) {
-		msleep(20);
-		ksm_test_scan_batch(PAGES);
-	}
-	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
-	folio_put(folio);
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 2);
-}
-
 static struct kunit_case scan_cases[] = {
 	KUNIT_CASE(P56_ksmd_stands_still_while_memory_goes),
 	KUNIT_CASE(a_round_reads_every_page),
@@ -401,9 +337,6 @@ static struct kunit_case scan_cases[] = {
 	KUNIT_CASE(what_is_not_offered_any_more_is_forgotten),
 	KUNIT_CASE(equal_pages_are_merged_in_the_second_round),
 	KUNIT_CASE(a_newcomer_joins_in_its_first_round),
-	KUNIT_CASE(a_page_on_its_way_is_met_again),
-	KUNIT_CASE(a_page_with_a_twin_on_its_way_is_met_again),
-	KUNIT_CASE(a_pinned_page_is_met_again_once),
 	KUNIT_CASE(a_rewritten_page_parts_and_the_rest_stays),
 	KUNIT_CASE(a_child_is_counted_once_it_was_scanned),
 	{ }
