@@ -15,16 +15,8 @@
 #include "record.h"
 #include "state.h"
 
-#define HASH_MASK	((1UL << KSM_HASH_BITS) - 1)
-#define PFN_MASK	((1UL << KSM_RECORD_PFN_BITS) - 1)
-#define AGE_MASK	KSM_RECORD_AGE_MAX
-#define AGE_SHIFT	(KSM_HASH_BITS + KSM_RECORD_PFN_BITS)
-#define CALM_SHIFT	(AGE_SHIFT + KSM_RECORD_AGE_BITS)
-#define TRUSTED_SHIFT	(CALM_SHIFT + 1)
-#define RESTLESS_SHIFT	(TRUSTED_SHIFT + 1)
-
 /* ------------------------------------------------------------------------ */
-/* Packing: only these know how.                                            */
+/* Packing: these know how, and ksm_record_rests().                         */
 
 /**
  * ksm_record_pack() - make an entry of a record
@@ -38,14 +30,14 @@ void *ksm_record_pack(struct ksm_record record)
 {
 	unsigned long age = min(record.age, KSM_RECORD_AGE_MAX);
 
-	BUILD_BUG_ON(RESTLESS_SHIFT + 1 > BITS_PER_LONG - 1);
+	BUILD_BUG_ON(KSM_RECORD_RESTLESS_SHIFT + 1 > BITS_PER_LONG - 1);
 
-	return xa_mk_value((record.hash & HASH_MASK) |
-			   (record.pfn & PFN_MASK) << KSM_HASH_BITS |
-			   age << AGE_SHIFT |
-			   (unsigned long)record.calm << CALM_SHIFT |
-			   (unsigned long)record.trusted << TRUSTED_SHIFT |
-			   (unsigned long)record.restless << RESTLESS_SHIFT);
+	return xa_mk_value((record.hash & KSM_RECORD_HASH_MASK) |
+			   (record.pfn & KSM_RECORD_PFN_MASK) << KSM_HASH_BITS |
+			   age << KSM_RECORD_AGE_SHIFT |
+			   (unsigned long)record.calm << KSM_RECORD_CALM_SHIFT |
+			   (unsigned long)record.trusted << KSM_RECORD_TRUSTED_SHIFT |
+			   (unsigned long)record.restless << KSM_RECORD_RESTLESS_SHIFT);
 }
 
 /**
@@ -60,12 +52,12 @@ struct ksm_record ksm_record_unpack(void *entry)
 	unsigned long value = xa_to_value(entry);
 
 	return (struct ksm_record) {
-		.hash	= value & HASH_MASK,
-		.pfn	= value >> KSM_HASH_BITS & PFN_MASK,
-		.age	= value >> AGE_SHIFT & AGE_MASK,
-		.calm	= value >> CALM_SHIFT & 1,
-		.trusted = value >> TRUSTED_SHIFT & 1,
-		.restless = value >> RESTLESS_SHIFT & 1,
+		.hash	= value & KSM_RECORD_HASH_MASK,
+		.pfn	= value >> KSM_HASH_BITS & KSM_RECORD_PFN_MASK,
+		.age	= value >> KSM_RECORD_AGE_SHIFT & KSM_RECORD_AGE_MAX,
+		.calm	= value >> KSM_RECORD_CALM_SHIFT & 1,
+		.trusted = value >> KSM_RECORD_TRUSTED_SHIFT & 1,
+		.restless = value >> KSM_RECORD_RESTLESS_SHIFT & 1,
 	};
 }
 
@@ -94,26 +86,7 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 		};
 	else
 		*record = ksm_record_unpack(entry);
-	return record->pfn == (pfn & PFN_MASK);
-}
-
-/**
- * ksm_record_rests() - is a page calm and trusted, as far as is remembered?
- * @entry: what is recorded, or NULL
- * @pfn: page frame found now
- *
- * The same as to recall it and to look, for what nearly all pages are asked.
- *
- * Context: The caller owns the records that hold @entry.
- * Return: true if so; false for a candidate, whatever it is.
- */
-bool ksm_record_rests(void *entry, unsigned long pfn)
-{
-	const unsigned long flags = 1UL << CALM_SHIFT | 1UL << TRUSTED_SHIFT;
-
-	return xa_is_value(entry) &&
-	       (xa_to_value(entry) & (PFN_MASK << KSM_HASH_BITS | flags)) ==
-	       ((pfn & PFN_MASK) << KSM_HASH_BITS | flags);
+	return record->pfn == (pfn & KSM_RECORD_PFN_MASK);
 }
 
 /**
@@ -132,9 +105,9 @@ bool ksm_record_has(void *entry, u64 hash)
 	if (!entry)
 		return false;
 	if (item)
-		return (hash & HASH_MASK) == item->hash;
+		return (hash & KSM_RECORD_HASH_MASK) == item->hash;
 	record = ksm_record_unpack(entry);
-	return (hash & HASH_MASK) == record.hash && !record.restless;
+	return (hash & KSM_RECORD_HASH_MASK) == record.hash && !record.restless;
 }
 
 /**
@@ -150,8 +123,8 @@ bool ksm_record_has(void *entry, u64 hash)
 struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn)
 {
 	struct ksm_record new = {
-		.hash	= hash & HASH_MASK,
-		.pfn	= pfn & PFN_MASK,
+		.hash	= hash & KSM_RECORD_HASH_MASK,
+		.pfn	= pfn & KSM_RECORD_PFN_MASK,
 	}, old;
 
 	if (ksm_record_recall(entry, pfn, &old)) {

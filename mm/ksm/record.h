@@ -15,6 +15,14 @@
 
 #define KSM_RECORD_AGE_MAX	((1U << KSM_RECORD_AGE_BITS) - 1)
 
+/* How a record is packed; the hash is lowest. */
+#define KSM_RECORD_HASH_MASK	((1UL << KSM_HASH_BITS) - 1)
+#define KSM_RECORD_PFN_MASK	((1UL << KSM_RECORD_PFN_BITS) - 1)
+#define KSM_RECORD_AGE_SHIFT	(KSM_HASH_BITS + KSM_RECORD_PFN_BITS)
+#define KSM_RECORD_CALM_SHIFT	(KSM_RECORD_AGE_SHIFT + KSM_RECORD_AGE_BITS)
+#define KSM_RECORD_TRUSTED_SHIFT (KSM_RECORD_CALM_SHIFT + 1)
+#define KSM_RECORD_RESTLESS_SHIFT (KSM_RECORD_TRUSTED_SHIFT + 1)
+
 /**
  * struct ksm_record - what is remembered of a page without a twin
  * @hash: its hash when it was read last; for one that is restless those of its parts,
@@ -55,7 +63,6 @@ struct ksm_record_cursor {
 
 void *ksm_record_pack(struct ksm_record record);
 struct ksm_record ksm_record_unpack(void *entry);
-bool ksm_record_rests(void *entry, unsigned long pfn);
 bool ksm_record_has(void *entry, u64 hash);
 struct ksm_record ksm_record_renew(void *entry, u64 hash, unsigned long pfn);
 bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record);
@@ -73,6 +80,27 @@ struct ksm_item *ksm_record_find_item(struct ksm_mm *km, unsigned long *index,
 static inline struct ksm_item *ksm_record_item(void *entry)
 {
 	return entry && !xa_is_value(entry) ? entry : NULL;
+}
+
+/**
+ * ksm_record_rests() - is a page calm and trusted, as far as is remembered?
+ * @entry: what is recorded, or NULL
+ * @pfn: page frame found now
+ *
+ * The same as to recall it and to look, for what nearly all pages are asked.
+ *
+ * Context: The caller owns the records that hold @entry.
+ * Return: true if so; false for a candidate, whatever it is.
+ */
+static inline bool ksm_record_rests(void *entry, unsigned long pfn)
+{
+	const unsigned long flags = 1UL << KSM_RECORD_CALM_SHIFT |
+				    1UL << KSM_RECORD_TRUSTED_SHIFT;
+	const unsigned long mask = KSM_RECORD_PFN_MASK << KSM_HASH_BITS | flags;
+
+	return xa_is_value(entry) &&
+	       (xa_to_value(entry) & mask) ==
+	       ((pfn & KSM_RECORD_PFN_MASK) << KSM_HASH_BITS | flags);
 }
 
 /**
