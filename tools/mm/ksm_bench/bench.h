@@ -50,7 +50,7 @@ double ksmd_cpu(void);
 
 /*
  * area.c: pages of which each has an id: pages of one id are equal.  A page that
- * was written has a number of its own in its middle, so it has no twin any more.
+ * was written has a word of its own somewhere, so it has no twin any more.
  */
 struct area {
 	char		*base;
@@ -60,12 +60,17 @@ struct area {
 	unsigned long	first_id;
 	bool		prefix;	/* the first half is the same in all pages of all ids */
 	__u32		*writes;	/* how often each page was written; NULL: none was */
+	unsigned long	*chosen;	/* pages that are to be written next */
+	unsigned long	nr_chosen;
 };
 
 void area_make(struct area *area);
 void area_offer(struct area *area);
 void area_withdraw(struct area *area);
-void area_write(struct area *area, unsigned long page);
+struct area area_part(const struct area *area, unsigned int number, unsigned int parts);
+unsigned long area_choose(struct area *area, unsigned int per_mille, unsigned long turn);
+void area_write_chosen(struct area *area);
+void area_rewrite(struct area *area);
 unsigned long area_write_share(struct area *area, unsigned int per_mille, unsigned long turn);
 void area_verify(const struct area *area);
 
@@ -81,12 +86,14 @@ struct span {
  * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 32
  * in another.  By SETTLED rounds every page is as old as it gets.
  */
+#define PARTS 9
 #define CYCLE 288
 #define SETTLED 120
 
 void pace_full(unsigned long pages, bool smart);
 void pace_steps(unsigned long pages, bool smart);
 void pace_default(void);
+void pace_offer_in_parts(struct area *area);
 void pace_rounds(struct span *span, unsigned long rounds);
 void pace_measure(struct span *span, unsigned long multiple);
 void pace_until(struct span *span, const char *counter, unsigned long value);

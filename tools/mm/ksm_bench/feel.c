@@ -50,44 +50,58 @@ static struct area merged_by_four(void)
 	return area;
 }
 
-#define UNMERGES 9
-
-/* It takes a fraction of a second, in which this machine may have been busy elsewhere. */
-static void unmerge(void)
+static unsigned long ksm_kib(void)
 {
-	struct area area = merged_by_four();
-	double took[UNMERGES], start;
+	return proc_named("/proc/self/smaps_rollup", "KSM");
+}
+
+#define TURNS 9
+
+/*
+ * The time that it takes to part with KSM pages, for a page. It takes a fraction of a
+ * second, in which this machine may have been busy elsewhere.
+ */
+static double time_parting(struct area *area, void (*part)(struct area *area))
+{
+	double took[TURNS], start;
 	int turn;
 
-	for (turn = 0; turn < UNMERGES; turn++) {
+	for (turn = 0; turn < TURNS; turn++) {
 		if (turn) {
 			/* Some KSMs count as merged what is not, until they come there again. */
 			knob_set("run", 2);
 			if (knob_get("pages_sharing"))
 				fail("pages_sharing is not 0 after run was 2");
-			merge_by_four(&area);
+			merge_by_four(area);
 		}
+		if (ksm_kib() != area->pages * PAGE / 1024)
+			fail("%lu KiB are KSM pages, of %lu pages", ksm_kib(), area->pages);
 		start = seconds_now();
-		area_withdraw(&area);
+		part(area);
 		took[turn] = seconds_now() - start;
-		area_verify(&area);
+		if (ksm_kib())
+			fail("%lu KiB are still KSM pages", ksm_kib());
+		area_verify(area);
 	}
-	say_figure("", sort_to_median(took, UNMERGES) * 1e9 / area.pages, "ns/page", NULL);
+	return sort_to_median(took, TURNS) / area->pages;
+}
+
+static void unmerge(void)
+{
+	struct area area = merged_by_four();
+
+	say_figure("", time_parting(&area, area_withdraw) * 1e9, "ns/page", NULL);
 }
 
 static void copy_on_write(void)
 {
 	struct area area = merged_by_four();
-	unsigned long before = proc_named("/proc/vmstat", "cow_ksm");
-	double start = seconds_now(), took;
+	unsigned long before = proc_named("/proc/vmstat", "cow_ksm"), copies;
 
-	area_write_share(&area, 1000, 0);
-	took = seconds_now() - start;
-	if (proc_named("/proc/vmstat", "cow_ksm") - before != area.pages)
-		fail("%lu copies were made by %lu writes",
-		     proc_named("/proc/vmstat", "cow_ksm") - before, area.pages);
-	say_figure("", took * 1e9 / area.pages, "ns/fault", NULL);
-	area_verify(&area);
+	say_figure("", time_parting(&area, area_rewrite) * 1e9, "ns/fault", NULL);
+	copies = proc_named("/proc/vmstat", "cow_ksm") - before;
+	if (copies != area.pages * TURNS)
+		fail("%lu copies were made by %lu writes", copies, area.pages * TURNS);
 }
 
 /* One page in each GiB, all equal. */
@@ -113,6 +127,8 @@ static void unmerge_sparse(void)
 	if (madvise(base, size, MADV_UNMERGEABLE))
 		fail("madvise(MADV_UNMERGEABLE): %m");
 	say_figure("", (seconds_now() - start) * 1e3, "ms", NULL);
+	if (ksm_kib())
+		fail("%lu KiB are still KSM pages", ksm_kib());
 	for (i = 0; i < wish.pages; i++)
 		if (base[i << 30] != 1 || base[(i << 30) + PAGE - 1])
 			fail("the content of the page at %lu GiB is wrong", i);
@@ -191,8 +207,9 @@ static void writer(void)
 	knob_set("run", 1);
 	for (turn = 0; turn < 5 || (took < wish.least_cpu / 4 && turn < 400); turn++) {
 		scans = knob_get("full_scans");
+		writes += area_choose(&area, 100, turn);
 		start = own_cpu();
-		writes += area_write_share(&area, 100, turn);
+		area_write_chosen(&area);
 		took += own_cpu() - start;
 		while (knob_get("full_scans") == scans)
 			nap(0.002);
@@ -217,6 +234,9 @@ static void touch(char *fresh, double *times)
 		*(unsigned long *)(fresh + i * PAGE) = i + 1;
 		times[i] = seconds_now() - start;
 	}
+	for (i = 0; i < FAULTS; i++)
+		if (*(unsigned long *)(fresh + i * PAGE) != i + 1UL)
+			fail("the content of fresh page %d is wrong", i);
 	madvise(fresh, FAULTS * PAGE, MADV_DONTNEED);
 }
 
@@ -233,6 +253,7 @@ static void fault_latency(void)
 	int group, groups = wish.least_cpu < 2 ? FAULT_GROUPS / 4 : FAULT_GROUPS, turn;
 	const int nr = FAULTS * FAULT_TURNS;
 	struct span before = {};
+	unsigned long scans;
 
 	if (fresh == MAP_FAILED)
 		fail("no memory");
@@ -243,12 +264,15 @@ static void fault_latency(void)
 	pace_full(area.pages, false);
 	pace_rounds(&before, 4);
 	knob_set("run", 1);
+	scans = knob_get("full_scans");
 	for (group = 0; group < groups; group++) {
 		for (turn = 0; turn < FAULT_TURNS; turn++)
 			touch(fresh, times + turn * FAULTS);
 		middle[group] = sort_to_median(times, nr);
 		high[group] = times[nr * 999L / 1000];
 	}
+	if (knob_get("full_scans") - scans < 3)
+		fail("nobody was scanned meanwhile");
 	knob_set("run", 0);
 	say_figure("", sort_to_median(high, groups) * 1e6, "us", NULL);
 	say_figure(".median", sort_to_median(middle, groups) * 1e6, "us", NULL);

@@ -13,6 +13,21 @@ static void start_anew(bool smart)
 	pace_steps(wish.pages, smart);
 }
 
+static unsigned long anon_pages(void)
+{
+	return proc_named("/proc/meminfo", "AnonPages") * 1024 / PAGE;
+}
+
+/* Of so many as there were before; CPUs count some for themselves for a while. */
+static void expect_saved(unsigned long before, unsigned long saved)
+{
+	unsigned long now = anon_pages();
+
+	if (now > before || before - now < saved / 100 * 99)
+		fail("%lu pages are saved as KSM says, but %lu are left of %lu", saved, now,
+		     before);
+}
+
 static void say_merges(const struct span *span, unsigned long merges)
 {
 	say_figure("", span->cpu * 1e9 / merges, "ns/merge", span);
@@ -24,14 +39,17 @@ static void processes(bool prefix)
 	struct area area = { .pages = wish.pages / PROCESSES, .prefix = prefix };
 	unsigned long saved = area.pages * (PROCESSES - 1), merges = 0;
 	struct span span = {};
+	unsigned long before;
 	struct crew crew;
 
 	area.ids = area.pages;
 	crew_start(&crew, PROCESSES, &area);
 	while (span.cpu < wish.least_cpu) {
 		start_anew(false);
+		before = anon_pages();
 		crew_order(&crew, ORDER_OFFER);
 		pace_until(&span, "pages_sharing", saved);
+		expect_saved(before, saved);
 		merges += saved;
 		crew_order(&crew, ORDER_VERIFY);
 		crew_order(&crew, ORDER_WITHDRAW);
@@ -56,7 +74,7 @@ static void merge_prefix(void)
 static void equal(unsigned long pages_each)
 {
 	struct area area = { .pages = wish.pages, .ids = wish.pages / pages_each };
-	unsigned long limit = knob_get("max_page_sharing"), merges = 0, saved;
+	unsigned long limit = knob_get("max_page_sharing"), merges = 0, saved, before;
 	struct span span = {};
 
 	area.pages = area.ids * pages_each;
@@ -64,8 +82,11 @@ static void equal(unsigned long pages_each)
 	area_make(&area);
 	while (span.cpu < wish.least_cpu) {
 		start_anew(false);
+		before = anon_pages();
+		area_rewrite(&area);
 		area_offer(&area);
 		pace_until(&span, "pages_sharing", saved);
+		expect_saved(before, saved);
 		merges += saved;
 		area_verify(&area);
 		area_withdraw(&area);
@@ -109,6 +130,7 @@ static void save_twins(unsigned long twins, void (*prepare)(struct area *rest))
 {
 	struct area area = { .pages = twins / PROCESSES, .ids = twins / PROCESSES };
 	struct area rest = { .pages = wish.pages - twins, .ids = wish.pages - twins };
+	unsigned long all = area.pages * (PROCESSES - 1), before;
 	struct crew crew;
 
 	rest.first_id = area.ids;
@@ -116,8 +138,10 @@ static void save_twins(unsigned long twins, void (*prepare)(struct area *rest))
 	crew_start(&crew, PROCESSES, &area);
 	start_anew(true);
 	prepare(&rest);
+	before = anon_pages();
 	crew_order(&crew, ORDER_OFFER);
-	say_figure("", await_saved(area.pages * (PROCESSES - 1)), "s", NULL);
+	say_figure("", await_saved(all), "s", NULL);
+	expect_saved(before, all / 20 * 19);
 	crew_order(&crew, ORDER_VERIFY);
 	area_verify(&rest);
 }
@@ -135,35 +159,12 @@ static void save(void)
 	save_twins(wish.pages / 2, pace_of_many);
 }
 
-#define PARTS 9
-
-/*
- * Some KSMs look at a page that they have long known in one round of nine. Memory that came
- * all at once is due all at once: what is measured beside it would take as long as rounds
- * in which all of it is due, or as others in which none is.
- */
-static void offer_in_parts(const struct area *area)
-{
-	struct area part = *area;
-	struct span span = {};
-	unsigned long done = 0;
-	int i;
-
-	for (i = 1; i <= PARTS; i++) {
-		part.base = area->base + done * PAGE;
-		part.pages = area->pages * i / PARTS - done;
-		area_offer(&part);
-		pace_rounds(&span, 1);
-		done += part.pages;
-	}
-}
-
 /* The last round by itself, which leaves ksmd where the next one begins. */
 static void know_long(struct area *rest)
 {
 	struct span span = {};
 
-	offer_in_parts(rest);
+	pace_offer_in_parts(rest);
 	pace_full(wish.pages, true);
 	pace_rounds(&span, SETTLED);
 	pace_steps(wish.pages, true);

@@ -7,19 +7,26 @@
 
 #include "bench.h"
 
-static struct area unique(bool prefix)
+static void offer(struct area *area, bool smart)
 {
-	struct area area = { .pages = wish.pages, .ids = wish.pages, .prefix = prefix };
+	area_make(area);
+	if (smart)
+		pace_offer_in_parts(area);
+	else
+		area_offer(area);
+}
 
-	area_make(&area);
-	area_offer(&area);
-	return area;
+/* Pages of which each is different from all others. */
+static struct area unique(void)
+{
+	return (struct area) { .pages = wish.pages, .ids = wish.pages };
 }
 
 static void unchanged(struct area area, bool smart)
 {
 	struct span before = {}, span;
 
+	offer(&area, smart);
 	pace_full(area.pages, smart);
 	pace_rounds(&before, smart ? SETTLED : 4);
 	pace_measure(&span, smart ? CYCLE : 1);
@@ -32,12 +39,12 @@ static void unchanged(struct area area, bool smart)
 
 static void steady(void)
 {
-	unchanged(unique(false), false);
+	unchanged(unique(), false);
 }
 
 static void steady_smart(void)
 {
-	unchanged(unique(false), true);
+	unchanged(unique(), true);
 }
 
 /* ksmd believes no bit of a page table; other KSMs never do, and have no such knob. */
@@ -49,7 +56,7 @@ static void untrusted_with(bool smart)
 
 	if (known)
 		knob_set(knob, 0);
-	unchanged(unique(false), smart);
+	unchanged(unique(), smart);
 	if (known)
 		knob_set(knob, before);
 }
@@ -66,7 +73,10 @@ static void untrusted_smart(void)
 
 static void prefix(void)
 {
-	unchanged(unique(true), false);
+	struct area area = unique();
+
+	area.prefix = true;
+	unchanged(area, false);
 }
 
 #define APART (2UL << 20)
@@ -74,10 +84,9 @@ static void prefix(void)
 /* A page table for each page. */
 static struct area sparse(void)
 {
-	struct area area = { .pages = wish.pages, .apart = APART, .ids = wish.pages };
+	struct area area = unique();
 
-	area_make(&area);
-	area_offer(&area);
+	area.apart = APART;
 	return area;
 }
 
@@ -98,7 +107,7 @@ static void notifier_with(bool smart)
 
 	if (kvm < 0 || ioctl(kvm, KVM_CREATE_VM, 0UL) < 0)
 		fail("no guest of KVM: %m");
-	unchanged(unique(false), smart);
+	unchanged(unique(), smart);
 }
 
 static void notifier(void)
@@ -111,16 +120,21 @@ static void notifier_smart(void)
 	notifier_with(true);
 }
 
-/* At the pace of the defaults: how long a round takes, and what share of a CPU ksmd. */
+/*
+ * At the pace of the defaults: how long a round takes, and what share of a CPU ksmd. No
+ * round is like the one before: nine are a cycle of some KSMs, 16 of others.
+ */
 static void default_knobs(void)
 {
-	struct area area = unique(false);
+	unsigned long rounds = 9 * (wish.least_cpu < 2 ? 4 : 16);
 	struct span before = {}, span = {};
+	struct area area = unique();
 
+	offer(&area, true);
 	pace_full(area.pages, true);
 	pace_rounds(&before, SETTLED);
 	pace_default();
-	pace_rounds(&span, 9);
+	pace_rounds(&span, rounds);
 	say_figure(".round", span.wall / span.rounds, "s", &span);
 	say_figure(".share", span.cpu / span.wall * 100, "%", &span);
 	area_verify(&area);
@@ -129,10 +143,11 @@ static void default_knobs(void)
 /* A share of the pages is written, then there is one round, and so on. */
 static void written(unsigned int per_mille, bool smart)
 {
-	struct area area = unique(false);
 	struct span before = {}, span = {};
 	unsigned long cycle = smart ? CYCLE : 1, turn = 0, writes = 0, turns;
+	struct area area = unique();
 
+	offer(&area, smart);
 	pace_steps(area.pages, smart);
 	pace_rounds(&before, smart ? SETTLED : 4);
 	for (turns = 0; turns < (smart ? SETTLED : 4); turns++) {
@@ -185,17 +200,19 @@ static void writeall_smart(void)
 
 /*
  * Taking the offer back, and two rounds that find it gone, make KSM forget all that it
- * knew of the pages.  A few pages stay offered, or there would be no rounds.
+ * knew of the pages; then each is written to, as those are that a program has just loaded.
+ * A few pages stay offered, or there would be no rounds.
  */
 static void first_sight(void)
 {
 	struct area anchor = { .pages = ANCHOR, .ids = ANCHOR, .first_id = wish.pages };
-	struct area area = unique(false);
 	struct span span = {}, between = {};
+	struct area area = unique();
 	unsigned long known, turns;
 
 	area_make(&anchor);
 	area_offer(&anchor);
+	offer(&area, false);
 	pace_steps(area.pages, false);
 	for (turns = 1;; turns++) {
 		pace_rounds(&span, 1);
@@ -208,6 +225,7 @@ static void first_sight(void)
 		known = proc_named("/proc/self/ksm_stat", "ksm_rmap_items");
 		if (known > ANCHOR)
 			fail("%lu pages are still known", known);
+		area_write_share(&area, 1000, turns);
 		area_offer(&area);
 	}
 	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
