@@ -60,6 +60,19 @@ static void a_page_with_a_twin_on_its_way_is_met_again(struct kunit *test)
 	expect_met_again(test, 0);
 }
 
+/* A round with a drain that is of no use. */
+static void scan_in_vain(struct kunit *test)
+{
+	unsigned long rounds = ksm_counts.rounds;
+
+	ksm_test_scan_batch(PAGES);
+	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
+	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds);
+	ksm_test_scan_batch(PAGES);
+	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
+	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
+}
+
 static void a_pinned_page_is_met_again_once(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
@@ -69,16 +82,12 @@ static void a_pinned_page_is_met_again_once(struct kunit *test)
 
 	ksm_test_scan_batch(PAGES);
 	folio_get(folio);
+	scan_in_vain(test);
+	/* The next rounds do without. */
 	rounds = ksm_counts.rounds;
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
 	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
 	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
-	/* That was in vain: the next rounds do without. */
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 2);
 	/* After a while, another try, however many rounds there were. */
 	while (!ksm_scan_wants_drain() && time_before(jiffies, until)) {
 		msleep(20);
@@ -118,16 +127,10 @@ static void who_comes_after_a_drain_is_drained_for_in_the_next_round(struct kuni
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	struct folio *folio = map_pair(test, mm, 1);
-	unsigned long rounds;
 
 	list(test, folio);
 	ksm_test_scan_batch(PAGES);
-	rounds = ksm_counts.rounds;
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
-	ksm_test_scan_batch(PAGES);
-	KUNIT_EXPECT_FALSE(test, ksm_scan_wants_drain());
-	KUNIT_EXPECT_EQ(test, ksm_counts.rounds, rounds + 1);
+	scan_in_vain(test);
 	ksm_test_scan_batch(PAGES);
 	KUNIT_EXPECT_TRUE(test, ksm_scan_wants_drain());
 	drain(folio);
