@@ -123,6 +123,7 @@ void area_write_chosen(struct area *area)
 		write_page(area, area->chosen[i]);
 }
 
+/* Both at once; how many were written to. */
 unsigned long area_write_share(struct area *area, unsigned int per_mille, unsigned long turn)
 {
 	unsigned long chosen = area_choose(area, per_mille, turn);

@@ -84,7 +84,8 @@ struct span {
 
 /*
  * smart_scan skips by a page's age: in cycles of up to 9 rounds in one KSM, of 32
- * in another.  By SETTLED rounds every page is as old as it gets.
+ * in another.  By SETTLED rounds every page is as old as it gets.  Memory that came in
+ * PARTS, a round each, is due in as many parts.
  */
 #define PARTS 9
 #define CYCLE 288

@@ -106,7 +106,6 @@ static unsigned long await_scans(unsigned long goal, double expected)
 
 		if (!expected && seconds_now() - start > 64 * step)
 			step = (seconds_now() - start) / 64;
-
 		if (seconds_now() - start > expected * 10 + PATIENCE)
 			fail("full_scans is %lu after %.0f seconds, and should be %lu", now,
 			     seconds_now() - start, goal);
