@@ -395,6 +395,11 @@ bool ksm_block_find(struct ksm_mm *km, unsigned long *index, unsigned long last,
 {
 	unsigned long nr = *index / KSM_BLOCK_PAGES;
 
+	if (*index > last)
+		return false;
+	/* Most ask at the page behind one that they have been at. */
+	if (!marked && km->block && km->block_nr == nr)
+		return true;
 	if (!xa_find(&km->records, &nr, last / KSM_BLOCK_PAGES,
 		     marked ? BLOCK_OF_ITEMS : BLOCK))
 		return false;

@@ -316,17 +316,18 @@ void ksm_record_distrust(struct ksm_mm *km, unsigned long first, unsigned long l
 
 static void *find(struct ksm_mm *km, unsigned long *index, unsigned long last, bool items)
 {
-	struct ksm_record_cursor at;
-	void *entry;
+	unsigned long next;
+	void **slot;
+	u64 which;
 
-	while (*index <= last && ksm_block_find(km, index, last, items)) {
-		at = ksm_record_begin(km, *index);
-		do {
-			entry = ksm_record_next(&at);
-			if (items ? ksm_record_item(entry) : entry)
-				return entry;
-			++*index;
-		} while (at.left && *index <= last);
+	for (; ksm_block_find(km, index, last, items); *index = next) {
+		next = ALIGN_DOWN(*index, KSM_BLOCK_PAGES) + KSM_BLOCK_PAGES;
+		slot = ksm_block_slots(km, *index, &which);
+		for (; which; which &= which - 1, slot++)
+			if (items ? ksm_record_item(*slot) : *slot) {
+				*index += __ffs64(which);
+				return *index <= last ? *slot : NULL;
+			}
 	}
 	return NULL;
 }
