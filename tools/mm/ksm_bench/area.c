@@ -54,18 +54,46 @@ static unsigned long size_of(const struct area *area)
 	return area->pages * (area->apart ?: PAGE);
 }
 
-void area_make(struct area *area)
+/* All write faults at a stroke: in User Mode Linux each that a program takes goes by the host. */
+static void populate(struct area *area)
+{
+	if (!area->apart && madvise(area->base, size_of(area), MADV_POPULATE_WRITE))
+		fail("madvise(MADV_POPULATE_WRITE): %m");
+}
+
+static void fill(struct area *area)
 {
 	unsigned long page;
 
+	populate(area);
+	for (page = 0; page < area->pages; page++)
+		page_content(area, page, (__u64 *)at(area, page));
+}
+
+void area_make(struct area *area)
+{
 	area->base = mmap(NULL, size_of(area), PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	area->writes = calloc(area->pages, sizeof(*area->writes));
 	area->chosen = calloc(area->pages, sizeof(*area->chosen));
 	if (area->base == MAP_FAILED || !area->writes || !area->chosen)
 		fail("no memory for %lu pages", area->pages);
-	for (page = 0; page < area->pages; page++)
-		page_content(area, page, (__u64 *)at(area, page));
+	fill(area);
+}
+
+/* As if all pages were just written, where no PTE is writable: after a merge and its end. */
+void area_redirty(struct area *area)
+{
+	populate(area);
+}
+
+/* New pages in the place of the old ones, as if they were just loaded. Not while offered. */
+void area_renew(struct area *area)
+{
+	if (madvise(area->base, size_of(area), MADV_DONTNEED))
+		fail("madvise(MADV_DONTNEED): %m");
+	memset(area->writes, 0, area->pages * sizeof(*area->writes));
+	fill(area);
 }
 
 void area_offer(struct area *area)
@@ -132,7 +160,7 @@ unsigned long area_write_share(struct area *area, unsigned int per_mille, unsign
 	return chosen;
 }
 
-/* Writes what is there already: the PTEs are as dirty as those of memory just loaded. */
+/* Writes what is there already. */
 void area_rewrite(struct area *area)
 {
 	unsigned long page;

@@ -225,7 +225,7 @@ static void first_sight(void)
 		known = proc_named("/proc/self/ksm_stat", "ksm_rmap_items");
 		if (known > ANCHOR)
 			fail("%lu pages are still known", known);
-		area_write_share(&area, 1000, turns);
+		area_renew(&area);
 		area_offer(&area);
 	}
 	say_figure("", pace_per_page(&span, area.pages), "ns/page", &span);
