@@ -83,6 +83,21 @@ static void empty_entries_between_pages_are_counted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, empty_before(test, 2), KSM_RUN_PAGES - 2);
 }
 
+/* From where on they are counted, that is a number that eight divides, and one that it does not. */
+static void a_page_is_found_wherever_it_is_among_empty_ones(struct kunit *test)
+{
+	unsigned long from, i, page;
+
+	for (from = 0; from < 10; from += 5)
+		for (i = from; i < PTRS_PER_PTE; i++) {
+			page = at.addr + i * PAGE_SIZE;
+			write_page(test, i);
+			KUNIT_EXPECT_EQ(test, walk(at.addr + from * PAGE_SIZE, ULONG_MAX), 1);
+			KUNIT_EXPECT_EQ(test, at.run.pages[0].addr, page);
+			do_madvise(at.mm, page, PAGE_SIZE, MADV_DONTNEED);
+		}
+}
+
 static void missing_page_tables_are_counted(struct kunit *test)
 {
 	/* The walker passes over these, and there are not many. */
@@ -243,6 +258,7 @@ static struct kunit_case cost_cases[] = {
 	KUNIT_CASE(empty_entries_before_a_page_are_counted),
 	KUNIT_CASE(empty_entries_behind_a_page_are_counted),
 	KUNIT_CASE(empty_entries_between_pages_are_counted),
+	KUNIT_CASE(a_page_is_found_wherever_it_is_among_empty_ones),
 	KUNIT_CASE(missing_page_tables_are_counted),
 	KUNIT_CASE(what_is_behind_a_missing_page_table_is_found),
 	KUNIT_CASE(the_page_table_behind_a_vma_is_left_alone),
