@@ -54,8 +54,11 @@ static unsigned long size_of(const struct area *area)
 	return area->pages * (area->apart ?: PAGE);
 }
 
-/* All write faults at a stroke: in User Mode Linux each that a program takes goes by the host. */
-static void populate(struct area *area)
+/*
+ * All write faults at a stroke, so that each page is as if just written: in User Mode Linux
+ * each that a program takes goes by the host. What is writable already stays as it is.
+ */
+void area_populate(struct area *area)
 {
 	if (!area->apart && madvise(area->base, size_of(area), MADV_POPULATE_WRITE))
 		fail("madvise(MADV_POPULATE_WRITE): %m");
@@ -65,7 +68,7 @@ static void fill(struct area *area)
 {
 	unsigned long page;
 
-	populate(area);
+	area_populate(area);
 	for (page = 0; page < area->pages; page++)
 		page_content(area, page, (__u64 *)at(area, page));
 }
@@ -79,12 +82,6 @@ void area_make(struct area *area)
 	if (area->base == MAP_FAILED || !area->writes || !area->chosen)
 		fail("no memory for %lu pages", area->pages);
 	fill(area);
-}
-
-/* As if all pages were just written, where no PTE is writable: after a merge and its end. */
-void area_redirty(struct area *area)
-{
-	populate(area);
 }
 
 /* New pages in the place of the old ones, as if they were just loaded. Not while offered. */

@@ -70,7 +70,7 @@ void area_withdraw(struct area *area);
 struct area area_part(const struct area *area, unsigned int number, unsigned int parts);
 unsigned long area_choose(struct area *area, unsigned int per_mille, unsigned long turn);
 void area_write_chosen(struct area *area);
-void area_redirty(struct area *area);
+void area_populate(struct area *area);
 void area_renew(struct area *area);
 void area_rewrite(struct area *area);
 unsigned long area_write_share(struct area *area, unsigned int per_mille, unsigned long turn);

@@ -12,7 +12,7 @@ static void obey(struct area *area, char order)
 {
 	switch (order) {
 	case ORDER_OFFER:
-		area_redirty(area);
+		area_populate(area);
 		area_offer(area);
 		break;
 	case ORDER_WITHDRAW:

@@ -83,7 +83,7 @@ static void equal(unsigned long pages_each)
 	while (span.cpu < wish.least_cpu) {
 		start_anew(false);
 		before = anon_pages();
-		area_redirty(&area);
+		area_populate(&area);
 		area_offer(&area);
 		pace_until(&span, "pages_sharing", saved);
 		expect_saved(before, saved);
