@@ -5,7 +5,8 @@
  * Owns nothing. Decides what is remembered of a page; what becomes of one that is offered
  * is match.c's.
  *
- * Floor 5: knows walks, matching, forgetting, gathering, records and the sieve.
+ * Floor 5: knows walks, matching, forgetting, gathering, records, the sieve, and what is to
+ * be fetched from both trees.
  */
 #include <linux/highmem.h>
 #include <linux/mm.h>
@@ -22,6 +23,7 @@
 #include "policy.h"
 #include "record.h"
 #include "sieve.h"
+#include "stable_tree.h"
 #include "state.h"
 #include "unstable_tree.h"
 #include "walk.h"
@@ -121,7 +123,6 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 		ksm_block_trim(offer->owner, index);
 		break;
 	case KSM_MATCH_WAITING:
-		offer->item->pfn = record.pfn;
 		offer->item->age = record.age;
 		offer->item->trusted = record.trusted && !offer->failed;
 		break;
@@ -173,6 +174,30 @@ void ksm_meet_merged(struct ksm_glance_run *run, unsigned int i,
 		ksm_match_adopt(offer);
 		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
 	}
+}
+
+/**
+ * ksm_meet_plan() - have fetched what is going to be read when a page is met
+ * @ahead: filled in
+ * @next: what the glance made of it
+ *
+ * That is the page where it must be read, and with its twin if it passes and one has its
+ * hash.
+ *
+ * Context: As for ksm_meet_merged().
+ */
+void ksm_meet_plan(struct ksm_ahead *ahead, const struct ksm_glance_page *next)
+{
+	const struct page *twin = NULL;
+
+	if (next->restless) {
+		ksm_page_plan_part(ahead, next->page, next->hash);
+		return;
+	}
+	if (next->passes)
+		twin = ksm_stable_guess(next->hash) ?: ksm_unstable_guess(next->hash);
+	if (next->read || twin || (next->passes && next->hash == ksm_page_zero_hash()))
+		ksm_page_plan(ahead, next->page, twin);
 }
 
 /**

@@ -79,7 +79,7 @@ bool ksm_record_recall(void *entry, unsigned long pfn, struct ksm_record *record
 	if (item)
 		*record = (struct ksm_record) {
 			.hash	= item->hash,
-			.pfn	= item->pfn,
+			.pfn	= item->pfn & KSM_RECORD_PFN_MASK,
 			.age	= item->age,
 			.calm	= true,
 			.trusted = item->trusted,

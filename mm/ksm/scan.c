@@ -11,7 +11,7 @@
  * Owns the state of the round. Does not know what is remembered of a page.
  *
  * Floor 6: knows walking, meeting, forgetting, cleaning, the sieve, mms, how many nodes are
- * due, and what is to be fetched from the stable tree.
+ * due, and of the stable tree which hashes the sieve is to keep.
  */
 #include <linux/freezer.h>
 #include <linux/mm.h>
@@ -177,11 +177,8 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 	forget_stale(run, budget);
 	for (i = 0; i < run->nr; i++, next++) {
 		ksm_page_fetch(&ahead);
-		if (i + 1 < run->nr && next->restless)
-			ksm_page_plan_part(&ahead, next->page, next->hash);
-		else if (i + 1 < run->nr && (next->read || next->passes))
-			ksm_page_plan(&ahead, next->page,
-				      next->passes ? ksm_stable_guess(next->hash) : NULL);
+		if (i + 1 < run->nr)
+			ksm_meet_plan(&ahead, next);
 		scan_page(run, i, &ahead, budget);
 		/* It is met again then. */
 		if (round.drain == DRAIN_WANTED)

@@ -111,7 +111,7 @@ enum ksm_item_kind {
  * @index: page number in the owner's address space; never changes
  * @rb: place in the unstable tree (U)
  * @hash: the candidate's key (U to change)
- * @pfn: its page when that was read last, as in a record (R)
+ * @pfn: the candidate's page, as it was then (U to change)
  * @link: place among the items, or anchors, of @node (F and L)
  * @node: node of the page that is mapped (L; F as well, but for a node's death)
  * @anon_vma: where to look for those who map the page, with a reference (F)

@@ -16,6 +16,7 @@
  *
  * Floor 3: knows items, mms and pages, not scanning or merging.
  */
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
@@ -128,11 +129,42 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 	}
 
 	offer->item->hash = hash;
+	offer->item->pfn = page_to_pfn(offer->page);
 	offer->item->round = this_round;
 	offer->item->nid = nid;
 	rb_link_node(&offer->item->rb, parent, link);
 	rb_insert_color(&offer->item->rb, root);
 	return KSM_FOUND_NONE;
+}
+
+/**
+ * ksm_unstable_guess() - a page that a search for a hash may come to
+ * @hash: the hash
+ *
+ * It may be anybody's by now. It is good for nothing but to fetch into the cache what it
+ * holds.
+ *
+ * Context: Process context; may sleep. The caller holds ksm_pass_lock, and no memory goes
+ *	    offline meanwhile.
+ * Return: The page, without a reference; NULL for none.
+ */
+const struct page *ksm_unstable_guess(u64 hash)
+{
+	const struct page *page = NULL;
+	const struct ksm_item *item;
+	struct rb_node *place;
+
+	lockdep_assert_held(&ksm_pass_lock);
+
+	mutex_lock(&ksm_unstable_lock);
+	for (place = roots[ksm_root_of(hash)].rb_node; place && !page;
+	     place = hash < item->hash ? place->rb_left : place->rb_right) {
+		item = rb_entry(place, struct ksm_item, rb);
+		if (hash == item->hash)
+			page = pfn_to_online_page(item->pfn);
+	}
+	mutex_unlock(&ksm_unstable_lock);
+	return page;
 }
 
 /**

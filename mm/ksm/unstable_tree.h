@@ -4,6 +4,7 @@
 
 #include "types.h"
 
+const struct page *ksm_unstable_guess(u64 hash);
 enum ksm_found ksm_unstable_seek(const struct ksm_offer *offer, u64 hash,
 				 struct ksm_offer *twin);
 void ksm_unstable_release(const struct ksm_offer *offer, struct ksm_offer *twin);

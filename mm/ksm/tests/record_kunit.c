@@ -155,6 +155,10 @@ static void a_candidate_ages_as_well(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, record.hash, 7);
 	KUNIT_EXPECT_EQ(test, record.age, 3);
 	KUNIT_EXPECT_FALSE(test, ksm_record_recall(&item, 8, &record));
+	/* It knows all of the page frame number; a record does not. */
+	item.pfn += KSM_RECORD_PFN_MASK + 1;
+	KUNIT_EXPECT_TRUE(test, ksm_record_recall(&item, item.pfn, &record));
+	KUNIT_EXPECT_EQ(test, record.pfn, 9);
 	KUNIT_EXPECT_EQ(test, ksm_record_renew(&item, 7, 9).age, 4);
 	KUNIT_EXPECT_TRUE(test, ksm_record_renew(&item, 7, 9).calm);
 	KUNIT_EXPECT_FALSE(test, ksm_record_renew(&item, 6, 9).calm);
