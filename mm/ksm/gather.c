@@ -110,7 +110,7 @@ int ksm_gather_page(struct ksm_offer *offer)
 
 	if (!ksm_chain_may_spare(node))
 		return -ENOENT;
-	switch (ksm_stable_search(node->hash, offer->page, NULL, &twin, &keep)) {
+	switch (ksm_stable_search(node->hash, offer->page, false, NULL, &twin, &keep)) {
 	case KSM_FOUND_TWIN:
 		/* Another chain's: the page has just moved to another NUMA node. */
 		if (twin->chain == node->chain && ksm_chain_can_spare(node) &&

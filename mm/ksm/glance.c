@@ -301,10 +301,9 @@ static bool glance_pte(struct ksm_glance_run *run, unsigned int i, pte_t *ptep,
 	}
 	if (!note(run, i, entry, page, what))
 		return false;
-	run->at[i].clean = false;
+	run->at[i].clean = page && run->reread && !found.dirty;
 	if (run->at[i].what != KSM_GLANCE_READ)
 		return true;
-	run->at[i].clean = run->reread && !found.dirty;
 	if (shall_clean(run, &found, &record)) {
 		ksm_clean_pte(&run->cleaned, run->vma, addr, ptep, page);
 		run->at[i].clean = true;

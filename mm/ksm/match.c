@@ -228,39 +228,69 @@ static enum ksm_match match_zero(struct ksm_offer *offer)
 	return merge_zero(offer) ? KSM_MATCH_FAILED : KSM_MATCH_ZERO;
 }
 
-/* Look among the KSM pages. */
-static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
+/* Look for the KSM page that a page is equal to, or by its hash, which it may be equal to. */
+static enum ksm_found find_keep(struct ksm_offer *offer, u64 hash, bool by_hash,
+				struct ksm_node **nodep, struct folio **keepp)
 {
 	unsigned int most = PRUNE_AT_ONCE;
-	struct ksm_node *node;
 	enum ksm_found found;
-	struct folio *keep;
-	bool held = false;
-	int err;
 
-	while ((found = ksm_stable_search(hash, offer->page, offer->ahead, &node, &keep)) ==
-	       KSM_FOUND_STALE) {
+	while ((found = ksm_stable_search(hash, offer->page, by_hash, offer->ahead, nodep,
+					  keepp)) == KSM_FOUND_STALE) {
 		/* Others wait for the locks. Next time it goes on where it was. */
 		if (!most--)
-			return KSM_MATCH_FAILED;
-		ksm_stable_prune(node);
+			break;
+		ksm_stable_prune(*nodep);
 	}
-	/* Room comes without a word. */
-	if (found == KSM_FOUND_FULL)
-		ksm_sieve_retry(hash);
-	if (found != KSM_FOUND_TWIN)
-		return KSM_MATCH_NONE;
-	if (is_large(offer->page)) {
-		folio_put(keep);
-		return KSM_MATCH_LARGE;
-	}
-	err = take_item(offer);
-	if (!err) {
-		held = is_held(offer, offer);
-		err = held ? -EAGAIN : join(offer, node, keep);
-	}
+	return found;
+}
+
+/* Gives @keep back. */
+static int try_to_join(struct ksm_offer *offer, struct ksm_node *node, struct folio *keep)
+{
+	int err = take_item(offer);
+
+	if (!err)
+		err = is_held(offer, offer) ? -EBUSY : join(offer, node, keep);
 	folio_put(keep);
-	if (held)
+	return err;
+}
+
+/*
+ * Look among the KSM pages. Where that of equal hash is next to certainly a twin that the
+ * page can join, it is compared when they merge, and not before. A try in vain would cost
+ * more than that: other CPUs and secondary MMUs are told, and faults wait.
+ */
+static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
+{
+	bool by_hash = KSM_PAGE_HASH_TELLS && offer->unwritten &&
+		       !is_large(offer->page) && !ksm_merge_is_held(offer);
+	struct ksm_node *node, *tried = NULL;
+	enum ksm_found found;
+	struct folio *keep;
+	int err;
+
+	found = find_keep(offer, hash, by_hash, &node, &keep);
+	if (found == KSM_FOUND_TWIN && by_hash) {
+		err = try_to_join(offer, node, keep);
+		if (!err)
+			return KSM_MATCH_MERGED;
+		offer->doubtful = err == -EAGAIN;
+		tried = node;
+	}
+	/* There may be another content of that hash. */
+	if (by_hash && (found == KSM_FOUND_TWIN || found == KSM_FOUND_FULL))
+		found = find_keep(offer, hash, false, &node, &keep);
+	if (found == KSM_FOUND_FULL)
+		ksm_sieve_retry(hash); /* Room comes without a word. */
+	if (found != KSM_FOUND_TWIN)
+		return found == KSM_FOUND_STALE ? KSM_MATCH_FAILED : KSM_MATCH_NONE;
+	if (node == tried || is_large(offer->page)) {
+		folio_put(keep);
+		return node == tried ? KSM_MATCH_FAILED : KSM_MATCH_LARGE;
+	}
+	err = try_to_join(offer, node, keep);
+	if (err == -EBUSY)
 		return KSM_MATCH_BUSY;
 	return err ? KSM_MATCH_FAILED : KSM_MATCH_MERGED;
 }

@@ -115,6 +115,11 @@ static enum ksm_match offer_page(struct ksm_offer *offer, struct ksm_record reco
 	enum ksm_match match = ksm_match_page(offer, record.hash, record.calm);
 	unsigned long index = offer->addr >> PAGE_SHIFT;
 
+	/* Read it next time. */
+	if (offer->doubtful) {
+		record.age = 0;
+		record.trusted = false;
+	}
 	switch (match) {
 	case KSM_MATCH_MERGED:
 		break;
@@ -237,6 +242,7 @@ enum ksm_match ksm_meet_page(struct ksm_offer *offer, const struct ksm_glance_pa
 			take_apart(offer, entry, &record);
 	} else if (passes) {
 		ksm_policy_spend(budget, KSM_BUDGET_MERGE);
+		offer->unwritten = record.trusted && found->clean;
 	}
 	if (passes)
 		match = offer_page(offer, record);

@@ -207,7 +207,7 @@ static int open_equal(struct ksm_offer *offer, struct page *keep, struct gap *ga
 
 	if (err)
 		return err;
-	if (!ksm_page_compare(offer->page, keep) && strip(offer, gap))
+	if (!ksm_page_compare_ahead(offer->page, keep, offer->ahead) && strip(offer, gap))
 		return 0;
 	close_gap(offer, gap, gap->old);
 	return -EAGAIN;

@@ -4,7 +4,7 @@
 
 #include <linux/mm.h>
 
-struct ksm_ahead;
+#include "types.h"
 
 /* What is found at the address of a page. */
 enum ksm_page_place {
@@ -19,6 +19,9 @@ enum ksm_page_place {
 #else
 #define KSM_PAGE_PARTS	2
 #endif
+
+/* Is it next to certain that pages of equal hash are equal, in all that is asked for? */
+#define KSM_PAGE_HASH_TELLS	(KSM_HASH_BITS >= 40 && !IS_ENABLED(CONFIG_ARM64_MTE))
 
 bool ksm_page_may_merge(const struct page *page);
 int ksm_page_nid(const struct page *page);

@@ -49,6 +49,7 @@ struct place {
 	struct ksm_node	*node;	/* the twin, or what blocks the way */
 	struct folio	*folio;	/* of the twin, referenced */
 	struct ksm_ahead *ahead;	/* to fetch meanwhile, or NULL */
+	bool		by_hash;	/* a page of equal hash is the twin, unread */
 };
 
 /* The tree under which a node is; all of its chain are under the same. */
@@ -85,7 +86,8 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 			at->node = node;
 			if (ksm_hold_peek(node, &at->folio) != KSM_PEEK_OK)
 				return KSM_FOUND_STALE;
-			order = ksm_page_compare_ahead(page, &at->folio->page, at->ahead);
+			order = at->by_hash ? 0 :
+				ksm_page_compare_ahead(page, &at->folio->page, at->ahead);
 			if (!order && is_home(node, at->folio))
 				return KSM_FOUND_TWIN;
 			folio_put(at->folio);
@@ -139,6 +141,7 @@ static enum ksm_found find_room(struct place *at)
  * ksm_stable_search() - look for a KSM page of equal content
  * @hash: the page's hash
  * @page: the page; it may be written to meanwhile, so the answer is a hint
+ * @by_hash: take one of equal hash for equal: for who compares the two himself
  * @ahead: what to fetch meanwhile, or NULL
  * @nodep: set to the twin's node, or to the node that must be dropped first
  * @foliop: set to the twin's folio, with a reference
@@ -147,10 +150,11 @@ static enum ksm_found find_room(struct place *at)
  *	    the node stays valid.
  * Return: KSM_FOUND_NONE, KSM_FOUND_TWIN, KSM_FOUND_FULL or KSM_FOUND_STALE.
  */
-enum ksm_found ksm_stable_search(u64 hash, struct page *page, struct ksm_ahead *ahead,
-				 struct ksm_node **nodep, struct folio **foliop)
+enum ksm_found ksm_stable_search(u64 hash, struct page *page, bool by_hash,
+				 struct ksm_ahead *ahead, struct ksm_node **nodep,
+				 struct folio **foliop)
 {
-	struct place at = { .ahead = ahead };
+	struct place at = { .ahead = ahead, .by_hash = by_hash };
 	enum ksm_found found;
 
 	lockdep_assert_held(&ksm_pass_lock);

@@ -251,6 +251,8 @@ struct ksm_ahead {
  * @page: the page; the caller holds one reference on its folio
  * @item: its item, in @owner's records
  * @ahead: what to fetch while it is read; may be NULL
+ * @unwritten: nobody has written to it by its PTE since its hash was taken
+ * @doubtful: it holds something else than the KSM page of its hash: it may not have that hash
  * @failed: a merge of it has failed, so it may not be what it was
  * @drained: the per-CPU lists on the way to the LRU were drained in this round
  * @spared: they are not to be for who is on the LRU already
@@ -264,6 +266,8 @@ struct ksm_offer {
 	struct page		*page;
 	struct ksm_item		*item;
 	struct ksm_ahead	*ahead;
+	bool			unwritten;
+	bool			doubtful;
 	bool			failed;
 	bool			drained;
 	bool			spared;

@@ -49,7 +49,8 @@ static enum ksm_found search(struct kunit *test, u64 content, struct ksm_node **
 	enum ksm_found found;
 
 	mutex_lock(&ksm_pass_lock);
-	found = ksm_stable_search(ksm_page_hash(&probe->page), &probe->page, NULL, nodep, &folio);
+	found = ksm_stable_search(ksm_page_hash(&probe->page), &probe->page, false, NULL, nodep,
+				  &folio);
 	if (found == KSM_FOUND_TWIN)
 		folio_put(folio);
 	mutex_unlock(&ksm_pass_lock);

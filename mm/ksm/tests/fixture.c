@@ -341,25 +341,45 @@ int ksm_test_anon_vma_refs(struct mm_struct *mm, unsigned long addr)
 	return refs;
 }
 
-/**
- * ksm_test_match() - do with a calm page what a scan does
- * @mm: the mm
- * @addr: address of the page
- *
- * Return: A value of &enum ksm_match; -ENOENT when there is no page.
- */
-int ksm_test_match(struct mm_struct *mm, unsigned long addr)
+static int match(struct mm_struct *mm, unsigned long addr, bool unwritten)
 {
 	struct ksm_mm *km = ksm_test_lock(mm);
 	struct ksm_offer offer;
 	int match = -ENOENT;
 
 	if (km && ksm_test_offer(&offer, km, addr)) {
+		offer.unwritten = unwritten;
 		match = ksm_match_page(&offer, ksm_page_hash(offer.page), true);
 		put_page(offer.page);
 	}
 	ksm_test_unlock(mm);
 	return match;
+}
+
+/**
+ * ksm_test_match() - do with a calm page what a scan does
+ * @mm: the mm
+ * @addr: address of the page
+ *
+ * It is compared with a KSM page before the two are to merge.
+ *
+ * Return: A value of &enum ksm_match; -ENOENT when there is no page.
+ */
+int ksm_test_match(struct mm_struct *mm, unsigned long addr)
+{
+	return match(mm, addr, false);
+}
+
+/**
+ * ksm_test_match_unwritten() - do with a calm page whose hash is believed what a scan does
+ * @mm: the mm
+ * @addr: address of the page
+ *
+ * Return: As ksm_test_match().
+ */
+int ksm_test_match_unwritten(struct mm_struct *mm, unsigned long addr)
+{
+	return match(mm, addr, true);
 }
 
 /**

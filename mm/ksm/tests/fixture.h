@@ -67,6 +67,7 @@ bool ksm_test_offer(struct ksm_offer *offer, struct ksm_mm *km, unsigned long ad
 struct ksm_item *ksm_test_item_at(struct mm_struct *mm, unsigned long addr);
 int ksm_test_anon_vma_refs(struct mm_struct *mm, unsigned long addr);
 int ksm_test_match(struct mm_struct *mm, unsigned long addr);
+int ksm_test_match_unwritten(struct mm_struct *mm, unsigned long addr);
 bool ksm_test_gather(struct mm_struct *mm, unsigned long addr);
 void ksm_test_forget_at(struct mm_struct *mm, unsigned long addr);
 void ksm_test_merge_pair(struct kunit *test, struct mm_struct *mm, unsigned long a,

@@ -92,7 +92,7 @@ static struct folio *twin_on(struct kunit *test, int which, u64 content)
 	struct ksm_node *node;
 
 	mutex_lock(&ksm_pass_lock);
-	while ((found = ksm_stable_search(hash, &probe->page, NULL, &node, &folio)) ==
+	while ((found = ksm_stable_search(hash, &probe->page, false, NULL, &node, &folio)) ==
 	       KSM_FOUND_STALE)
 		ksm_stable_prune(node);
 	if (found == KSM_FOUND_TWIN)

@@ -19,7 +19,7 @@ static enum ksm_found search(u64 hash, struct folio *probe, struct ksm_node **no
 	enum ksm_found found;
 
 	mutex_lock(&ksm_pass_lock);
-	found = ksm_stable_search(hash, &probe->page, NULL, nodep, &folio);
+	found = ksm_stable_search(hash, &probe->page, false, NULL, nodep, &folio);
 	if (found == KSM_FOUND_TWIN)
 		folio_put(folio);
 	mutex_unlock(&ksm_pass_lock);
@@ -122,8 +122,8 @@ static void what_is_found_is_referenced(struct kunit *test)
 	ksm_test_keep(test, folio);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
 	mutex_lock(&ksm_pass_lock);
-	KUNIT_EXPECT_EQ(test, ksm_stable_search(hash_of(probe), &probe->page, NULL, &node, &found),
-			KSM_FOUND_TWIN);
+	KUNIT_EXPECT_EQ(test, ksm_stable_search(hash_of(probe), &probe->page, false, NULL, &node,
+						&found), KSM_FOUND_TWIN);
 	mutex_unlock(&ksm_pass_lock);
 	KUNIT_ASSERT_PTR_EQ(test, found, folio);
 	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
