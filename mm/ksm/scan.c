@@ -409,6 +409,9 @@ void ksm_scan_batch(unsigned int pages)
 			end_round();
 			break;
 		}
+		/* Who comes to rest in this batch is to find what has moved to where he is. */
+		if (ksm_mms_comes_again(km))
+			forget_due(pages);
 		done = scan_mm(km, &budget);
 		ksm_mms_put(km, !done);
 		/* To find nothing is not free either. */

@@ -83,6 +83,18 @@ static struct folio *move(struct kunit *test, struct folio *src, int which, u64 
 	return dst;
 }
 
+/* A KSM page that has moved from the first NUMA node to the second; it is *@foliop. */
+static struct ksm_node *keep_moved(struct kunit *test, struct folio **foliop, u64 content)
+{
+	struct folio *folio = folio_on(test, 0, content);
+	struct ksm_node *node;
+
+	set_across(test, false);
+	node = ksm_test_keep(test, folio);
+	*foliop = move(test, folio, 1, content);
+	return node;
+}
+
 /* The KSM page that a page of that content on node nids[@which] would merge with. */
 static struct folio *twin_on(struct kunit *test, int which, u64 content)
 {
@@ -155,12 +167,9 @@ static void across_NUMA_nodes_one_KSM_page_is_enough(struct kunit *test)
 
 static void P55_a_KSM_page_that_moved_is_found_where_it_is(struct kunit *test)
 {
-	struct folio *folio = folio_on(test, 0, 1);
-	struct ksm_node *node;
+	struct folio *folio;
+	struct ksm_node *node = keep_moved(test, &folio, 1);
 
-	set_across(test, false);
-	node = ksm_test_keep(test, folio);
-	folio = move(test, folio, 1, 1);
 	KUNIT_EXPECT_TRUE(test, node->astray);
 	sweep();
 	KUNIT_EXPECT_FALSE(test, node->astray);
@@ -174,12 +183,9 @@ static void P55_a_KSM_page_that_moved_is_found_where_it_is(struct kunit *test)
 /* A search comes before the sweep: it does not take the page that is elsewhere now. */
 static void P55_a_KSM_page_that_moved_is_no_twin_where_it_was(struct kunit *test)
 {
-	struct folio *folio = folio_on(test, 0, 1);
-	struct ksm_node *node;
+	struct folio *folio;
+	struct ksm_node *node = keep_moved(test, &folio, 1);
 
-	set_across(test, false);
-	node = ksm_test_keep(test, folio);
-	folio = move(test, folio, 1, 1);
 	expect_twins(test, NULL, folio, 1);
 	sweep();
 	KUNIT_EXPECT_FALSE(test, node->astray);
@@ -188,12 +194,10 @@ static void P55_a_KSM_page_that_moved_is_no_twin_where_it_was(struct kunit *test
 
 static void P55_there_and_back_changes_nothing(struct kunit *test)
 {
-	struct folio *folio = folio_on(test, 0, 1);
-	struct ksm_node *node;
+	struct folio *folio;
+	struct ksm_node *node = keep_moved(test, &folio, 1);
 
-	set_across(test, false);
-	node = ksm_test_keep(test, folio);
-	folio = move(test, move(test, folio, 1, 1), 0, 1);
+	folio = move(test, folio, 0, 1);
 	expect_twins(test, folio, NULL, 1);
 	sweep();
 	KUNIT_EXPECT_FALSE(test, node->astray);
@@ -203,12 +207,9 @@ static void P55_there_and_back_changes_nothing(struct kunit *test)
 /* Its lock says that it does not move again; without it the node has to wait. */
 static void P55_a_locked_page_waits_for_its_place(struct kunit *test)
 {
-	struct folio *folio = folio_on(test, 0, 1);
-	struct ksm_node *node;
+	struct folio *folio;
+	struct ksm_node *node = keep_moved(test, &folio, 1);
 
-	set_across(test, false);
-	node = ksm_test_keep(test, folio);
-	folio = move(test, folio, 1, 1);
 	folio_lock(folio);
 	sweep();
 	expect_twins(test, NULL, NULL, 1);
@@ -225,24 +226,6 @@ static void P55_a_locked_page_waits_for_its_place(struct kunit *test)
 	expect_twins(test, NULL, folio, 1);
 }
 
-static void P45_who_moves_to_its_equal_is_not_lost(struct kunit *test)
-{
-	struct folio *a = folio_on(test, 0, 1), *b = folio_on(test, 1, 1);
-
-	set_across(test, false);
-	ksm_test_keep(test, a);
-	ksm_test_keep(test, b);
-	a = move(test, a, 1, 1);
-	sweep();
-	KUNIT_EXPECT_NULL(test, twin_on(test, 0, 1));
-	KUNIT_EXPECT_NOT_NULL(test, twin_on(test, 1, 1));
-	KUNIT_EXPECT_EQ(test, count_nodes(), 2);
-	/* And back again, to its own place. */
-	a = move(test, a, 0, 1);
-	sweep();
-	expect_twins(test, a, b, 1);
-}
-
 /* Two pages of a content are one too many: they are a chain, for gathering to end. */
 static void P45_who_moves_to_its_equal_is_in_a_chain_with_it(struct kunit *test)
 {
@@ -257,6 +240,7 @@ static void P45_who_moves_to_its_equal_is_in_a_chain_with_it(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, node->place, KSM_NODE_IN_CHAIN);
 	KUNIT_EXPECT_FALSE(test, node->astray);
 	KUNIT_EXPECT_EQ(test, ksm_counts.dups, 2);
+	KUNIT_EXPECT_EQ(test, count_nodes(), 2);
 	expect_twins(test, NULL, b, 1);
 	a = move(test, a, 0, 1);
 	sweep();
@@ -412,6 +396,31 @@ static void policy_says_on_which_NUMA_node_a_copy_is(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nid[0], nid[2]);
 }
 
+/* Where a round comes again, pages come to rest in a batch that no sweep was before. */
+static void P55_who_comes_to_rest_in_a_batch_finds_what_has_moved(struct kunit *test)
+{
+	struct mm_struct *mm = ksm_test_mm(test);
+	unsigned long addr = ksm_test_map(test, mm, 4);
+	struct folio *folio;
+	unsigned int i;
+
+	ksm_test_restart();
+	ksm_test_write(test, mm, addr, 1);
+	ksm_test_write(test, mm, addr + PAGE_SIZE, 2);
+	ksm_test_scan_batch(1);
+	KUNIT_ASSERT_EQ(test, ksm_mms_find(mm)->next, addr + PAGE_SIZE);
+	keep_moved(test, &folio, 7);
+	for (i = 2; i < 4; i++)
+		ksm_test_write(test, mm, addr + i * PAGE_SIZE, 7);
+	ksm_test_map(test, mm, 1);
+	ksm_test_scan_round();
+	for (i = 2; i < 4; i++)
+		KUNIT_EXPECT_PTR_EQ(test, ksm_test_folio_at(mm, addr + i * PAGE_SIZE), folio);
+	KUNIT_EXPECT_EQ(test, count_nodes(), 1);
+	KUNIT_EXPECT_TRUE(test, ksm_test_holds(mm, addr + 2 * PAGE_SIZE, 7));
+	do_madvise(mm, addr, 4 * PAGE_SIZE, MADV_DONTNEED);
+}
+
 static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(each_NUMA_node_has_its_own_KSM_page),
 	KUNIT_CASE(across_NUMA_nodes_one_KSM_page_is_enough),
@@ -419,12 +428,12 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(P55_a_KSM_page_that_moved_is_no_twin_where_it_was),
 	KUNIT_CASE(P55_there_and_back_changes_nothing),
 	KUNIT_CASE(P55_a_locked_page_waits_for_its_place),
-	KUNIT_CASE(P45_who_moves_to_its_equal_is_not_lost),
 	KUNIT_CASE(P45_who_moves_to_its_equal_is_in_a_chain_with_it),
 	KUNIT_CASE(P45_a_chain_stays_on_its_NUMA_node),
 	KUNIT_CASE(candidates_meet_on_their_own_NUMA_node),
 	KUNIT_CASE(a_candidate_elsewhere_is_no_twin),
 	KUNIT_CASE(a_change_of_mind_moves_everybody),
+	KUNIT_CASE(P55_who_comes_to_rest_in_a_batch_finds_what_has_moved),
 	KUNIT_CASE(policy_says_on_which_NUMA_node_a_copy_is),
 	{ }
 };
