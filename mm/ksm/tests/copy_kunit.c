@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Private copies of a run of KSM pages: all of it, or the part that is still there. */
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/swap.h>
 
 #include "../../internal.h"
@@ -256,6 +259,43 @@ static void a_part_of_a_range_ends_where_it_ends(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_mapcount(at.keep), PAGES - 3);
 }
 
+/* The page comes back when somebody waits for it, or when nobody will. */
+static int bring_back(void *unused)
+{
+	while (!folio_test_waiters(at.keep) && !kthread_should_stop())
+		cond_resched();
+	remove_migration_ptes(at.keep, at.keep, 0);
+	folio_unlock(at.keep);
+	while (!kthread_should_stop())
+		cond_resched();
+	return 0;
+}
+
+static void P22_a_page_on_its_way_is_waited_for(struct kunit *test)
+{
+	struct task_struct *task;
+	int err;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "needs CONFIG_MIGRATION");
+	folio_lock(at.keep);
+	try_to_migrate(at.keep, 0);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(at.keep));
+	task = kthread_create(bring_back, NULL, "ksm_test");
+	if (IS_ERR(task)) {
+		remove_migration_ptes(at.keep, at.keep, 0);
+		folio_unlock(at.keep);
+		KUNIT_FAIL_AND_ABORT(test, "no thread");
+	}
+	wake_up_process(task);
+	err = do_madvise(at.mm, at.addr, PAGES * PAGE_SIZE, MADV_UNMERGEABLE);
+	kthread_stop(task);
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, err, 0);
+	expect_private(test, 0, PAGES);
+	KUNIT_EXPECT_FALSE(test, folio_mapped(at.keep));
+}
+
 static struct kunit_case copy_cases[] = {
 	KUNIT_CASE(a_run_becomes_private),
 	KUNIT_CASE(the_copies_lie_in_order),
@@ -266,6 +306,7 @@ static struct kunit_case copy_cases[] = {
 	KUNIT_CASE(a_run_ends_at_a_NUMA_hint),
 	KUNIT_CASE(a_range_becomes_private_whatever_lies_between),
 	KUNIT_CASE(a_part_of_a_range_ends_where_it_ends),
+	KUNIT_CASE(P22_a_page_on_its_way_is_waited_for),
 	{ }
 };
 

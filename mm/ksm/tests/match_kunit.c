@@ -266,7 +266,7 @@ static void expect_apart(struct kunit *test, struct mm_struct *mm, unsigned long
 	KUNIT_EXPECT_EQ(test, mm->ksm_merging_pages, 0);
 }
 
-static void P10_a_page_in_use_is_not_merged(struct kunit *test)
+static void P1_a_page_in_use_is_not_merged(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long a = new_page(test, mm, 1), b = new_page(test, mm, 1);
@@ -418,7 +418,7 @@ static struct kunit_case match_cases[] = {
 	KUNIT_CASE(P38_a_child_gets_items_of_its_own),
 	KUNIT_CASE(P49_an_item_comes_under_the_lock_of_its_page),
 	KUNIT_CASE(different_pages_stay_apart),
-	KUNIT_CASE(P10_a_page_in_use_is_not_merged),
+	KUNIT_CASE(P1_a_page_in_use_is_not_merged),
 	KUNIT_CASE(a_page_in_use_does_not_keep_others_apart),
 	KUNIT_CASE(a_page_in_use_takes_no_place),
 	KUNIT_CASE(a_page_in_use_does_not_join),

@@ -299,18 +299,38 @@ pte_t ksm_test_set_pte(struct mm_struct *mm, unsigned long addr, pte_t pte)
 	return old;
 }
 
+/* An entry of that type that who does not look closely takes for @pte. */
+static bool looks_like(pte_t pte, unsigned int type, pte_t *like)
+{
+	unsigned long pfn = pte_pfn(pte), offset;
+	unsigned int i;
+
+	/* Somewhere in the offset is the pfn; below it are zeros, or ones. */
+	for (i = 0; i < 2 * PAGE_SHIFT; i++) {
+		offset = pfn << i / 2 | (i % 2 ? BIT(i / 2) - 1 : 0);
+		*like = swp_entry_to_pte(swp_entry(type, offset));
+		if (pte_pfn(*like) == pfn && !pte_present(*like) && !pte_special(*like))
+			return true;
+	}
+	return false;
+}
+
 /**
  * ksm_test_device_entry() - what stands in a PTE while a device has the page
  * @test: the test; skipped if that cannot be
  * @pte: the PTE of a page
  *
- * Return: The entry, for the page alone.
+ * Return: The entry, for the page alone; one of which pte_pfn() says what it says of
+ *	   @pte, where there is one.
  */
 pte_t ksm_test_device_entry(struct kunit *test, pte_t pte)
 {
+	swp_entry_t entry = make_writable_device_exclusive_entry(pte_pfn(pte));
+	pte_t like;
+
 	if (!IS_ENABLED(CONFIG_DEVICE_PRIVATE))
 		kunit_skip(test, "needs CONFIG_DEVICE_PRIVATE");
-	return swp_entry_to_pte(make_writable_device_exclusive_entry(pte_pfn(pte)));
+	return looks_like(pte, swp_type(entry), &like) ? like : swp_entry_to_pte(entry);
 }
 
 /**
@@ -322,17 +342,10 @@ pte_t ksm_test_device_entry(struct kunit *test, pte_t pte)
  */
 pte_t ksm_test_swap_entry(struct kunit *test, pte_t pte)
 {
-	unsigned long pfn = pte_pfn(pte), offset;
-	unsigned int i;
-	pte_t entry;
+	pte_t like;
 
-	/* Somewhere in the offset is the pfn; below it are zeros, or ones. */
-	for (i = 0; i < 2 * PAGE_SHIFT; i++) {
-		offset = pfn << i / 2 | (i % 2 ? BIT(i / 2) - 1 : 0);
-		entry = swp_entry_to_pte(swp_entry(0, offset));
-		if (pte_pfn(entry) == pfn && !pte_present(entry) && !pte_special(entry))
-			return entry;
-	}
+	if (looks_like(pte, 0, &like))
+		return like;
 	kunit_skip(test, "no swap entry looks like a page here");
 }
 

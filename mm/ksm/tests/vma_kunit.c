@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Which VMAs take part. */
 #include <linux/fs.h>
+#include <linux/ksm.h>
 #include <linux/mm.h>
 
 #include "../vma.h"
@@ -157,14 +158,19 @@ static void P79_a_monitor_waits_for_no_mmap_lock(struct kunit *test)
 {
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long addr = ksm_test_map(test, mm, 1);
-	bool before, while_locked;
+	bool before, while_locked, offers_any;
+	long profit;
 
 	before = ksm_vma_any_mergeable(mm);
 	mmap_write_lock(mm);
 	while_locked = ksm_vma_any_mergeable(mm);
+	offers_any = ksm_process_mergeable(mm);
+	profit = ksm_process_profit(mm);
 	mmap_write_unlock(mm);
 	KUNIT_EXPECT_TRUE(test, before);
 	KUNIT_EXPECT_TRUE(test, while_locked);
+	KUNIT_EXPECT_TRUE(test, offers_any);
+	KUNIT_EXPECT_LE(test, profit, 0);
 	change(mm, addr, 0, VM_MERGEABLE);
 	KUNIT_EXPECT_FALSE(test, ksm_vma_any_mergeable(mm));
 }

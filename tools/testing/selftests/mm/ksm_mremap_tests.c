@@ -25,6 +25,7 @@ static void P24_moved_pages_keep_content_and_merge_again(void)
 	move_to(mem, to, PAGES, 0);
 	ksm_verify_equal(to, PAGES, 1);
 	ksm_check(ksm_vma_has(to, "mg"), "no longer mergeable");
+	ksm_check_eq(ksm_ksm_pages(to, PAGES), 0);
 	ksm_merge(to, PAGES);
 	ksm_verify_equal(to, PAGES, 1);
 	ksm_unmergeable(to, PAGES);
@@ -41,6 +42,7 @@ static void P24_a_move_onto_addresses_of_merged_pages(void)
 	ksm_merge(b, PAGES);
 	move_to(b, a, PAGES, 0);
 	ksm_verify_equal(a, PAGES, 3);
+	ksm_check_eq(ksm_ksm_pages(a, PAGES), 0);
 	twin_a = ksm_map_equal(PAGES, 2);
 	twin_b = ksm_map_equal(PAGES, 3);
 	ksm_merge(a, PAGES);
