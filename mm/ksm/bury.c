@@ -22,8 +22,8 @@
 /* Idle nodes to look at before others may have ksm_pass_lock. */
 #define NODES_AT_ONCE	4096UL
 
-/* After so many sweeps in vain, who is left is not going: minutes have passed. */
-#define SWEEPS_IN_VAIN	8
+/* After so many sweeps in vain the pause is four minutes, and grows no more. */
+#define SWEEPS_IN_VAIN	8U
 
 /* A pause is at least so many times as long as what a sweep has looked at in vain took. */
 #define PAUSE_TIMES	64
@@ -64,7 +64,7 @@ static void sweep_later(unsigned int vain)
 	lockdep_assert_held(&ksm_pass_lock);
 
 	WRITE_ONCE(sweeps_in_vain, vain);
-	if (!ksm_node_count_due() || vain >= SWEEPS_IN_VAIN)
+	if (!ksm_node_count_due())
 		return;
 	if (delayed_work_pending(&sweep_work) && !time_before(jiffies + pause, sweep_at))
 		return;
@@ -78,7 +78,7 @@ static void end_sweep(unsigned long before, unsigned long took)
 	unsigned long stay = min(ksm_node_count_due(), before);
 
 	WRITE_ONCE(time_in_vain, before ? mult_frac(took, stay, before) : 0);
-	sweep_later(stay < before ? 0 : sweeps_in_vain + 1);
+	sweep_later(stay < before ? 0 : min(sweeps_in_vain + 1, SWEEPS_IN_VAIN));
 }
 
 /* Look at idle nodes again, as long as that ends some. */
@@ -138,6 +138,18 @@ void ksm_bury_idle(void)
 }
 
 #ifdef CONFIG_KSM_KUNIT_TEST
+/**
+ * ksm_bury_sweep() - have the next sweep come now
+ *
+ * Context: Process context; sleeps. The caller must not hold ksm_pass_lock.
+ * Return: true if one was to come.
+ */
+bool ksm_bury_sweep(void)
+{
+	flush_work(&bury_work);
+	return flush_delayed_work(&sweep_work);
+}
+
 /**
  * ksm_bury_finish() - wait for a burial, and let no sweep come after it
  *

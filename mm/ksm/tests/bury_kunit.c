@@ -229,6 +229,26 @@ static void P85_what_cannot_go_yet_is_swept_up_later(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.nodes, 0));
 }
 
+/* However often it was looked at in vain. */
+static void P85_what_goes_late_is_swept_up_in_the_end(struct kunit *test)
+{
+	struct folio *folio = ksm_test_merge(test, &at);
+	unsigned int sweeps = 0;
+
+	folio_get(folio);
+	ksm_test_exit(test, at.mm);
+	KUNIT_EXPECT_TRUE(test, ksm_test_comes_to(&ksm_counts.mms, 0));
+	while (sweeps < 20 && ksm_bury_sweep())
+		sweeps++;
+	KUNIT_EXPECT_EQ(test, sweeps, 20);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 1);
+	folio_put(folio);
+	KUNIT_EXPECT_TRUE(test, ksm_bury_sweep());
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&ksm_counts.nodes), 0);
+	/* With nobody left there is none to come. */
+	KUNIT_EXPECT_FALSE(test, ksm_bury_sweep());
+}
+
 /* ksmd sleeps on, as nobody wakes it. */
 static void P85_what_ksmd_has_left_is_dropped_when_it_is_stopped(struct kunit *test)
 {
@@ -258,6 +278,7 @@ static struct kunit_case bury_cases[] = {
 	KUNIT_CASE(who_buries_comes_before_a_batch),
 	KUNIT_CASE_SLOW(who_takes_back_all_the_time_disturbs_no_batch),
 	KUNIT_CASE_SLOW(P85_what_cannot_go_yet_is_swept_up_later),
+	KUNIT_CASE(P85_what_goes_late_is_swept_up_in_the_end),
 	KUNIT_CASE_SLOW(P85_what_ksmd_has_left_is_dropped_when_it_is_stopped),
 	{ }
 };
