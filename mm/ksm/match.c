@@ -345,7 +345,7 @@ static void give_way(struct ksm_item *item)
 /* Look among this round's candidates; become one if there is no twin. */
 static enum ksm_match match_unstable(struct ksm_offer *offer, u64 hash)
 {
-	struct ksm_offer twin = { };
+	struct ksm_offer twin = { .ahead = offer->ahead };
 	enum ksm_match match;
 	int tries = 2;
 

@@ -22,6 +22,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/mmu_notifier.h>
+#include <linux/prefetch.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
 
@@ -264,6 +265,8 @@ int ksm_merge_join(struct ksm_offer *offer, struct ksm_item *item,
 
 	VM_WARN_ON_FOLIO(!folio_test_locked(keep) || ksm_node_of(keep) != node, keep);
 
+	/* The next thing that is written to, if they are equal; the list stands still. */
+	prefetchw(node->items.first);
 	err = open_equal(offer, page, &gap);
 	if (err)
 		return err;

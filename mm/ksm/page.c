@@ -187,8 +187,9 @@ enum ksm_page_place ksm_page_look(struct mm_struct *mm, unsigned long addr,
 /* Content.                                                                 */
 
 /*
- * So much is read at once of a page, and so much is asked for of the one after it:
- * a CPU waits for few lines at a time, and has something to do meanwhile.
+ * So much is read at once of a page. Of the one after it as much is asked for when that is
+ * known, half as much with each step of the reading, and the rest behind: a CPU waits for
+ * few lines at a time, and memory shall not stand idle in between.
  */
 #define STEP	1024
 
@@ -223,8 +224,18 @@ static const void *content_of(const struct page *page)
 	return page && !PageHighMem(page) ? page_address(page) : NULL;
 }
 
+static void plan(struct ksm_ahead *ahead, const struct page *page, const struct page *twin,
+		 unsigned int at, unsigned int bytes)
+{
+	ahead->page = content_of(page);
+	ahead->twin = content_of(twin);
+	ahead->at = at;
+	ahead->left = ahead->page || ahead->twin ? bytes : 0;
+	fetch(ahead, STEP);
+}
+
 /**
- * ksm_page_plan() - a page is going to be looked at soon
+ * ksm_page_plan() - a page is going to be looked at soon: ask for its beginning
  * @ahead: filled in
  * @page: the page
  * @twin: what it may be compared with; NULL for nothing
@@ -236,10 +247,9 @@ static const void *content_of(const struct page *page)
 void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
 		   const struct page *twin)
 {
-	ahead->page = content_of(page);
-	ahead->twin = content_of(twin);
-	ahead->at = 0;
-	ahead->left = ahead->page || ahead->twin ? PAGE_SIZE : 0;
+	plan(ahead, page, twin, 0, PAGE_SIZE);
+	if (twin)
+		prefetchw(twin);
 }
 
 /**
@@ -252,9 +262,7 @@ void ksm_page_plan(struct ksm_ahead *ahead, const struct page *page,
  */
 void ksm_page_plan_part(struct ksm_ahead *ahead, const struct page *page, u64 parts)
 {
-	ksm_page_plan(ahead, page, NULL);
-	ahead->at = last_part(parts) * PART_SIZE;
-	ahead->left = min(ahead->left, PART_SIZE);
+	plan(ahead, page, NULL, last_part(parts) * PART_SIZE, PART_SIZE);
 }
 
 /**
@@ -312,10 +320,11 @@ u64 ksm_page_hash_ahead(struct page *page, struct ksm_ahead *ahead)
 	content = kmap_local_page(page);
 	xxh64_reset(&state, hash_seed);
 	for (at = 0; at < PAGE_SIZE; at += STEP) {
-		fetch(ahead, STEP);
+		fetch(ahead, STEP / 2);
 		xxh64_update(&state, content + at, STEP);
 	}
 	kunmap_local(content);
+	fetch(ahead, PAGE_SIZE);
 	return shorten(xxh64_digest(&state));
 }
 
@@ -434,16 +443,18 @@ int ksm_page_compare_ahead(struct page *a, struct page *b, struct ksm_ahead *ahe
 	unsigned int at;
 	int order = 0;
 
-	if (!ahead || !ahead->left)
+	if (!ahead)
 		return ksm_page_compare(a, b);
 	of_a = kmap_local_page(a);
 	of_b = kmap_local_page(b);
 	for (at = 0; at < PAGE_SIZE && !order; at += STEP) {
-		fetch(ahead, STEP);
+		fetch(ahead, STEP / 2);
 		order = compare_step(of_a + at, of_b + at);
 	}
 	kunmap_local(of_b);
 	kunmap_local(of_a);
+	if (!order)
+		fetch(ahead, PAGE_SIZE);
 	/* More than the bytes is asked for where there is more. */
 	if (!order && IS_ENABLED(CONFIG_ARM64_MTE))
 		order = ksm_page_compare(a, b);

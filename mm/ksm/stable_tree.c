@@ -23,6 +23,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
+#include <linux/prefetch.h>
 #include <linux/rbtree.h>
 
 #include <trace/events/ksm.h>
@@ -190,8 +191,10 @@ const struct page *ksm_stable_guess(u64 hash)
 	for (place = roots[ksm_root_of(hash)].rb_node; place;
 	     place = hash < node->hash ? place->rb_left : place->rb_right) {
 		node = rb_entry(place, struct ksm_node, rb);
-		if (hash == node->hash)
-			return pfn_to_page(READ_ONCE(node->pfn));
+		if (hash != node->hash)
+			continue;
+		prefetchw(&node->nr_items);
+		return pfn_to_page(READ_ONCE(node->pfn));
 	}
 	return NULL;
 }
