@@ -9,7 +9,7 @@
  *		How a page travels
  *
  *	page tables  --->  hash  --->  record          a value: 8 bytes a page
- *	  (walk.c)       (page.c)    (record.c)
+ *	  (walk.c)     (content.c)   (record.c)
  *	  (glance.c)                     |
  *	      |                          v
  *	      +-- not written to --->  sieve           nearly all stop here
@@ -93,7 +93,7 @@
  *	walk			map fewer copies of one content; the next pages
  * 3	stable_tree, unstable_tree, merge, rmap, profit, glance, unshare
  * 2	hold, node, chain, mms, record, copy
- * 1	block, clean, item, page, policy, sieve
+ * 1	block, clean, content, item, page, policy, sieve
  * 0	filter, state, vma, trace, types.h
  */
 #include <linux/export.h>

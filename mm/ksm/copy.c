@@ -31,8 +31,8 @@
 
 #include <asm/tlbflush.h>
 
+#include "content.h"
 #include "copy.h"
-#include "page.h"
 #include "types.h"
 
 /**
@@ -120,8 +120,8 @@ static unsigned int fill(struct ksm_copies *run, unsigned int most)
 
 	for (i = 0; i < most; i++, addr += PAGE_SIZE) {
 		if (i + 1 < most) {
-			ksm_page_plan(&ahead, pte_page(run->found[i + 1]), NULL);
-			ksm_page_fetch(&ahead);
+			ksm_content_plan(&ahead, pte_page(run->found[i + 1]), NULL);
+			ksm_content_fetch(&ahead);
 		}
 		from = pte_page(run->found[i]);
 		to = folio_page(run->made[i], 0);

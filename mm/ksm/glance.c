@@ -20,6 +20,7 @@
 
 #include "chain.h"
 #include "clean.h"
+#include "content.h"
 #include "glance.h"
 #include "page.h"
 #include "policy.h"
@@ -58,7 +59,7 @@ bool ksm_glance_sift(u64 hash, bool noted)
 {
 	bool passes = noted ? ksm_sieve_passes(hash) : ksm_sieve_sift(hash);
 
-	return passes || (hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages));
+	return passes || (hash == ksm_content_zero_hash() && READ_ONCE(ksm_state.use_zero_pages));
 }
 
 /* Neighbours are read in the same round, so that one is prefetched for the other. */

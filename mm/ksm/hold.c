@@ -14,8 +14,8 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "content.h"
 #include "hold.h"
-#include "page.h"
 #include "state.h"
 
 static void *mapping_of(struct ksm_node *node)
@@ -71,7 +71,7 @@ static void check_content(struct ksm_node *node, struct folio *folio)
 {
 	if (!IS_ENABLED(CONFIG_KSM_DEBUG))
 		return;
-	WARN_ONCE(ksm_page_hash(&folio->page) != node->hash,
+	WARN_ONCE(ksm_content_hash(&folio->page) != node->hash,
 		  "KSM page %lx has changed\n", folio_pfn(folio));
 }
 

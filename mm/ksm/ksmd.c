@@ -16,10 +16,10 @@
 
 #include "advisor.h"
 #include "bury.h"
+#include "content.h"
 #include "forget.h"
 #include "ksmd.h"
 #include "mms.h"
-#include "page.h"
 #include "scan.h"
 #include "sieve.h"
 #include "state.h"
@@ -235,7 +235,7 @@ int ksm_ksmd_set_use_zero_pages(bool use)
 	ksm_state_take_pass();
 	WRITE_ONCE(ksm_state.use_zero_pages, use);
 	/* Those that are long known have a twin now. */
-	ksm_sieve_stir(ksm_page_zero_hash());
+	ksm_sieve_stir(ksm_content_zero_hash());
 	mutex_unlock(&ksm_pass_lock);
 	return 0;
 }

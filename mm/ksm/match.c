@@ -18,11 +18,11 @@
 
 #include <trace/events/ksm.h>
 
+#include "content.h"
 #include "item.h"
 #include "match.h"
 #include "merge.h"
 #include "node.h"
-#include "page.h"
 #include "record.h"
 #include "sieve.h"
 #include "stable_tree.h"
@@ -79,7 +79,7 @@ static int promote(struct ksm_offer *offer, struct ksm_node *node)
 
 	if (!anon_vma)
 		return -EAGAIN;
-	node->hash = ksm_page_hash(offer->page);
+	node->hash = ksm_content_hash(offer->page);
 	err = ksm_stable_insert(node, folio);
 	if (!err)
 		ksm_node_link(node, offer->item, anon_vma, folio->index);
@@ -213,10 +213,10 @@ static int merge_zero(struct ksm_offer *offer)
  */
 static bool looks_zero(const struct ksm_offer *offer, u64 hash)
 {
-	return hash == ksm_page_zero_hash() && READ_ONCE(ksm_state.use_zero_pages) &&
+	return hash == ksm_content_zero_hash() && READ_ONCE(ksm_state.use_zero_pages) &&
 	       vma_is_anonymous(offer->vma) &&
 	       !mm_forbids_zeropage(ksm_mm_of(offer->owner)) &&
-	       !ksm_page_compare(offer->page, ZERO_PAGE(offer->addr));
+	       !ksm_content_compare(offer->page, ZERO_PAGE(offer->addr));
 }
 
 static enum ksm_match match_zero(struct ksm_offer *offer)
@@ -263,7 +263,7 @@ static int try_to_join(struct ksm_offer *offer, struct ksm_node *node, struct fo
  */
 static enum ksm_match match_stable(struct ksm_offer *offer, u64 hash)
 {
-	bool by_hash = KSM_PAGE_HASH_TELLS && offer->unwritten &&
+	bool by_hash = KSM_CONTENT_HASH_TELLS && offer->unwritten &&
 		       !is_large(offer->page) && !ksm_merge_is_held(offer);
 	struct ksm_node *node, *tried = NULL;
 	enum ksm_found found;

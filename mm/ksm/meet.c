@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 
 #include "block.h"
+#include "content.h"
 #include "forget.h"
 #include "gather.h"
 #include "glance.h"
@@ -19,7 +20,6 @@
 #include "match.h"
 #include "meet.h"
 #include "mms.h"
-#include "page.h"
 #include "policy.h"
 #include "record.h"
 #include "sieve.h"
@@ -58,12 +58,12 @@ static struct ksm_record read_page(const struct ksm_offer *offer,
 	flush_anon_page(offer->vma, offer->page, offer->addr);
 	flush_dcache_page(offer->page);
 	WRITE_ONCE(ksm_counts.scanned, ksm_counts.scanned + 1);
-	if (restless && ksm_page_parts_differ(offer->page, &old.hash, offer->ahead)) {
+	if (restless && ksm_content_parts_differ(offer->page, &old.hash, offer->ahead)) {
 		old.age++;
 		old.trusted = found->clean;
 		return old;
 	}
-	new = ksm_record_renew(entry, ksm_page_hash_ahead(offer->page, offer->ahead), pfn);
+	new = ksm_record_renew(entry, ksm_content_hash_ahead(offer->page, offer->ahead), pfn);
 	new.trusted = found->clean;
 	/* All parts held, as far as their short hashes tell, so the page did. */
 	new.calm |= restless;
@@ -79,7 +79,7 @@ static void take_apart(const struct ksm_offer *offer, void *entry, struct ksm_re
 	    !ksm_record_recall(entry, record->pfn, &old) || old.calm ||
 	    !ksm_policy_restless(record->age, record->hash))
 		return;
-	record->hash = ksm_page_hash_parts(offer->page);
+	record->hash = ksm_content_hash_parts(offer->page);
 	record->restless = true;
 }
 
@@ -196,13 +196,13 @@ void ksm_meet_plan(struct ksm_ahead *ahead, const struct ksm_glance_page *next)
 	const struct page *twin = NULL;
 
 	if (next->restless) {
-		ksm_page_plan_part(ahead, next->page, next->hash);
+		ksm_content_plan_part(ahead, next->page, next->hash);
 		return;
 	}
 	if (next->passes)
 		twin = ksm_stable_guess(next->hash) ?: ksm_unstable_guess(next->hash);
-	if (next->read || twin || (next->passes && next->hash == ksm_page_zero_hash()))
-		ksm_page_plan(ahead, next->page, twin);
+	if (next->read || twin || (next->passes && next->hash == ksm_content_zero_hash()))
+		ksm_content_plan(ahead, next->page, twin);
 }
 
 /**

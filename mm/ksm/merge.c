@@ -27,6 +27,7 @@
 #include <linux/swap.h>
 
 #include "../internal.h"
+#include "content.h"
 #include "merge.h"
 #include "node.h"
 #include "page.h"
@@ -208,7 +209,7 @@ static int open_equal(struct ksm_offer *offer, struct page *keep, struct gap *ga
 
 	if (err)
 		return err;
-	if (!ksm_page_compare_ahead(offer->page, keep, offer->ahead) && strip(offer, gap))
+	if (!ksm_content_compare_ahead(offer->page, keep, offer->ahead) && strip(offer, gap))
 		return 0;
 	close_gap(offer, gap, gap->old);
 	return -EAGAIN;

@@ -26,7 +26,7 @@
 /**
  * struct ksm_record - what is remembered of a page without a twin
  * @hash: its hash when it was read last; for one that is restless those of its parts,
- *	  see ksm_page_hash_parts()
+ *	  see ksm_content_hash_parts()
  * @pfn: low bits of its page frame number at that time
  * @age: how often it was read again since it came, without finding a twin
  * @calm: whether the hash was the same the last two times

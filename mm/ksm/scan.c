@@ -21,6 +21,7 @@
 
 #include "block.h"
 #include "clean.h"
+#include "content.h"
 #include "forget.h"
 #include "glance.h"
 #include "match.h"
@@ -28,7 +29,6 @@
 #include "merge.h"
 #include "mms.h"
 #include "node.h"
-#include "page.h"
 #include "policy.h"
 #include "scan.h"
 #include "sieve.h"
@@ -176,7 +176,7 @@ static bool scan_run(struct ksm_glance_run *run, struct ksm_budget *budget)
 	ksm_policy_spend(budget, ksm_walk_cost(run));
 	forget_stale(run, budget);
 	for (i = 0; i < run->nr; i++, next++) {
-		ksm_page_fetch(&ahead);
+		ksm_content_fetch(&ahead);
 		if (i + 1 < run->nr)
 			ksm_meet_plan(&ahead, next);
 		scan_page(run, i, &ahead, budget);

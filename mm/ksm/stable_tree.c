@@ -29,6 +29,7 @@
 #include <trace/events/ksm.h>
 
 #include "chain.h"
+#include "content.h"
 #include "hold.h"
 #include "node.h"
 #include "page.h"
@@ -88,7 +89,7 @@ static enum ksm_found descend(u64 hash, struct page *page, struct place *at)
 			if (ksm_hold_peek(node, &at->folio) != KSM_PEEK_OK)
 				return KSM_FOUND_STALE;
 			order = at->by_hash ? 0 :
-				ksm_page_compare_ahead(page, &at->folio->page, at->ahead);
+				ksm_content_compare_ahead(page, &at->folio->page, at->ahead);
 			if (!order && is_home(node, at->folio))
 				return KSM_FOUND_TWIN;
 			folio_put(at->folio);

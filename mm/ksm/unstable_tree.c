@@ -21,6 +21,7 @@
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 
+#include "content.h"
 #include "mms.h"
 #include "page.h"
 #include "sieve.h"
@@ -113,7 +114,7 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			/* Shared by fork: nothing to gain, and no second candidate. */
 			if (twin->page == offer->page)
 				break;
-			order = ksm_page_compare_ahead(offer->page, twin->page,
+			order = ksm_content_compare_ahead(offer->page, twin->page,
 						       offer->ahead);
 			if (!order)
 				break;

@@ -3,7 +3,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
-#include "../page.h"
+#include "../content.h"
 #include "../types.h"
 #include "fixture.h"
 
@@ -34,7 +34,7 @@ static struct ksm_ahead plan(void)
 {
 	struct ksm_ahead ahead;
 
-	ksm_page_plan(&ahead, &at.next->page, NULL);
+	ksm_content_plan(&ahead, &at.next->page, NULL);
 	return ahead;
 }
 
@@ -46,11 +46,11 @@ static int sign(int order)
 static void a_hash_is_the_same_one(struct kunit *test)
 {
 	struct ksm_ahead ahead = plan(), nothing = { };
-	u64 hash = ksm_page_hash(&at.a->page);
+	u64 hash = ksm_content_hash(&at.a->page);
 
-	KUNIT_EXPECT_EQ(test, ksm_page_hash_ahead(&at.a->page, &ahead), hash);
-	KUNIT_EXPECT_EQ(test, ksm_page_hash_ahead(&at.a->page, &nothing), hash);
-	KUNIT_EXPECT_EQ(test, ksm_page_hash_ahead(&at.a->page, NULL), hash);
+	KUNIT_EXPECT_EQ(test, ksm_content_hash_ahead(&at.a->page, &ahead), hash);
+	KUNIT_EXPECT_EQ(test, ksm_content_hash_ahead(&at.a->page, &nothing), hash);
+	KUNIT_EXPECT_EQ(test, ksm_content_hash_ahead(&at.a->page, NULL), hash);
 }
 
 /* Wherever two pages differ, and whichever is the greater. */
@@ -60,16 +60,16 @@ static void an_order_is_the_same_one(struct kunit *test)
 	u8 *byte = folio_address(at.b);
 	unsigned int i;
 
-	KUNIT_EXPECT_EQ(test, ksm_page_compare_ahead(a, b, NULL), 0);
+	KUNIT_EXPECT_EQ(test, ksm_content_compare_ahead(a, b, NULL), 0);
 	for (i = 0; i < PAGE_SIZE; i++) {
 		struct ksm_ahead ahead = plan();
 
 		byte[i] ^= 0x80;
-		KUNIT_ASSERT_NE(test, ksm_page_compare(a, b), 0);
-		KUNIT_ASSERT_EQ(test, sign(ksm_page_compare_ahead(a, b, &ahead)),
-				sign(ksm_page_compare(a, b)));
-		KUNIT_ASSERT_EQ(test, sign(ksm_page_compare_ahead(b, a, &ahead)),
-				sign(ksm_page_compare(b, a)));
+		KUNIT_ASSERT_NE(test, ksm_content_compare(a, b), 0);
+		KUNIT_ASSERT_EQ(test, sign(ksm_content_compare_ahead(a, b, &ahead)),
+				sign(ksm_content_compare(a, b)));
+		KUNIT_ASSERT_EQ(test, sign(ksm_content_compare_ahead(b, a, &ahead)),
+				sign(ksm_content_compare(b, a)));
 		byte[i] ^= 0x80;
 	}
 }
@@ -85,8 +85,8 @@ static void the_first_difference_counts(struct kunit *test)
 	words(at.b)[0] = 2;
 	words(at.a)[last] = 2;
 	words(at.b)[last] = 1;
-	KUNIT_EXPECT_EQ(test, sign(ksm_page_compare_ahead(a, b, &ahead)),
-			sign(ksm_page_compare(a, b)));
+	KUNIT_EXPECT_EQ(test, sign(ksm_content_compare_ahead(a, b, &ahead)),
+			sign(ksm_content_compare(a, b)));
 }
 
 static void all_of_the_other_page_is_asked_for(struct kunit *test)
@@ -100,20 +100,20 @@ static void all_of_the_other_page_is_asked_for(struct kunit *test)
 	KUNIT_EXPECT_GT(test, ahead.at, 0);
 	KUNIT_EXPECT_LT(test, ahead.at, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, ahead.left, PAGE_SIZE - ahead.at);
-	ksm_page_hash_ahead(a, &ahead);
+	ksm_content_hash_ahead(a, &ahead);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 
 	ahead = plan();
-	KUNIT_EXPECT_EQ(test, ksm_page_compare_ahead(a, b, &ahead), 0);
+	KUNIT_EXPECT_EQ(test, ksm_content_compare_ahead(a, b, &ahead), 0);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 
 	ahead = plan();
-	ksm_page_fetch(&ahead);
+	ksm_content_fetch(&ahead);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 	/* Nothing is no page. */
-	ksm_page_fetch(&ahead);
+	ksm_content_fetch(&ahead);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
-	ksm_page_plan(&ahead, NULL, NULL);
+	ksm_content_plan(&ahead, NULL, NULL);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 
@@ -123,9 +123,9 @@ static void a_look_that_is_over_soon_leaves_the_rest(struct kunit *test)
 	struct ksm_ahead ahead = plan();
 
 	words(at.b)[0]++;
-	ksm_page_compare_ahead(&at.a->page, &at.b->page, &ahead);
+	ksm_content_compare_ahead(&at.a->page, &at.b->page, &ahead);
 	KUNIT_EXPECT_GT(test, ahead.left, 0);
-	ksm_page_hash_ahead(&at.a->page, &ahead);
+	ksm_content_hash_ahead(&at.a->page, &ahead);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 
@@ -134,11 +134,11 @@ static void a_plan_has_its_twin_as_well(struct kunit *test)
 	struct page *a = &at.a->page, *b = &at.b->page;
 	struct ksm_ahead ahead;
 
-	ksm_page_plan(&ahead, a, b);
+	ksm_content_plan(&ahead, a, b);
 	KUNIT_EXPECT_PTR_EQ(test, ahead.page, folio_address(at.a));
 	KUNIT_EXPECT_PTR_EQ(test, ahead.twin, folio_address(at.b));
-	KUNIT_EXPECT_EQ(test, ksm_page_hash_ahead(&at.next->page, &ahead),
-			ksm_page_hash(&at.next->page));
+	KUNIT_EXPECT_EQ(test, ksm_content_hash_ahead(&at.next->page, &ahead),
+			ksm_content_hash(&at.next->page));
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 }
 

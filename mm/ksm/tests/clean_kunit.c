@@ -7,8 +7,8 @@
 #include <linux/sched/clock.h>
 #include <linux/uaccess.h>
 
+#include "../content.h"
 #include "../mms.h"
-#include "../page.h"
 #include "../policy.h"
 #include "../record.h"
 #include "../state.h"
@@ -133,8 +133,8 @@ static void change(struct kunit *test, unsigned int nr)
 
 	do
 		ksm_test_write(test, at.mm, at.page[nr], ++content);
-	while (tries-- && ksm_policy_restless(UINT_MAX, ksm_page_hash(&folio->page)));
-	KUNIT_ASSERT_FALSE(test, ksm_policy_restless(UINT_MAX, ksm_page_hash(&folio->page)));
+	while (tries-- && ksm_policy_restless(UINT_MAX, ksm_content_hash(&folio->page)));
+	KUNIT_ASSERT_FALSE(test, ksm_policy_restless(UINT_MAX, ksm_content_hash(&folio->page)));
 }
 
 static void who_comes_to_rest_is_cleaned_and_trusted(struct kunit *test)

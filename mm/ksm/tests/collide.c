@@ -14,7 +14,7 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 
-#include "../page.h"
+#include "../content.h"
 #include "fixture.h"
 
 #define LANES	4
@@ -40,7 +40,7 @@ static u64 change(struct page *page, unsigned int first, u64 flip, u64 add)
 	words[first] ^= cpu_to_le64(flip);
 	le64_add_cpu(&words[first + LANES], add);
 	kunmap_local(words);
-	return ksm_page_hash(page);
+	return ksm_content_hash(page);
 }
 
 /**
@@ -54,7 +54,7 @@ bool ksm_test_collide(struct page *page, unsigned int pair)
 {
 	unsigned int first = pair / LANES * 2 * LANES + pair % LANES;
 	u64 repair = (P1 << 30) * inverse(P2);
-	u64 hash = ksm_page_hash(page);
+	u64 hash = ksm_content_hash(page);
 
 	return change(page, first, BIT_ULL(63), repair) == hash ||
 	       change(page, first, 0, -2 * repair) == hash;

@@ -3,9 +3,9 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "../content.h"
 #include "../forget.h"
 #include "../node.h"
-#include "../page.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -49,7 +49,7 @@ static enum ksm_found search(struct kunit *test, u64 content, struct ksm_node **
 	enum ksm_found found;
 
 	mutex_lock(&ksm_pass_lock);
-	found = ksm_stable_search(ksm_page_hash(&probe->page), &probe->page, false, NULL, nodep,
+	found = ksm_stable_search(ksm_content_hash(&probe->page), &probe->page, false, NULL, nodep,
 				  &folio);
 	if (found == KSM_FOUND_TWIN)
 		folio_put(folio);
@@ -100,7 +100,7 @@ static int insert(struct ksm_node *node, struct folio *folio)
 
 	mutex_lock(&ksm_pass_lock);
 	folio_lock(folio);
-	node->hash = ksm_page_hash(&folio->page);
+	node->hash = ksm_content_hash(&folio->page);
 	err = ksm_stable_insert(node, folio);
 	folio_unlock(folio);
 	mutex_unlock(&ksm_pass_lock);

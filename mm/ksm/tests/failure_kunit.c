@@ -4,11 +4,11 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 
+#include "../content.h"
 #include "../forget.h"
 #include "../hold.h"
 #include "../match.h"
 #include "../node.h"
-#include "../page.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -158,7 +158,7 @@ static void P10_no_error_leaves_a_ksm_page_outside_the_tree(struct kunit *test)
 	node = ksm_node_alloc();
 	KUNIT_ASSERT_NOT_NULL(test, node);
 	ksm_test_at_end(test, ksm_test_drop, node);
-	node->hash = ksm_page_hash(&other->page);
+	node->hash = ksm_content_hash(&other->page);
 	ksm_test_on_compare(test, keep_another);
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.a), KSM_MATCH_WAITING);
 	/* One look at the candidate, one in the tree: twins. */

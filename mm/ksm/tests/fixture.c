@@ -15,6 +15,7 @@
 #include <linux/rmap.h>
 
 #include "../bury.h"
+#include "../content.h"
 #include "../forget.h"
 #include "../gather.h"
 #include "../match.h"
@@ -176,7 +177,7 @@ void ksm_test_needs_hashes(struct kunit *test)
 	int i;
 
 	for (i = 0; i < 8; i++)
-		seen |= BIT_ULL(ksm_page_hash(&ksm_test_folio(test, i)->page) >> 8 & 63);
+		seen |= BIT_ULL(ksm_content_hash(&ksm_test_folio(test, i)->page) >> 8 & 63);
 	if (hweight64(seen) < 3)
 		kunit_skip(test, "needs a ksm.hash_mask with more bits");
 }
@@ -242,7 +243,7 @@ struct ksm_node *ksm_test_keep_mapped(struct kunit *test, struct folio *folio)
 	int err;
 
 	KUNIT_ASSERT_NOT_NULL(test, node);
-	node->hash = ksm_page_hash(&folio->page);
+	node->hash = ksm_content_hash(&folio->page);
 	mutex_lock(&ksm_pass_lock);
 	folio_lock(folio);
 	err = ksm_stable_insert(node, folio);
@@ -349,7 +350,7 @@ static int match(struct mm_struct *mm, unsigned long addr, bool unwritten)
 
 	if (km && ksm_test_offer(&offer, km, addr)) {
 		offer.unwritten = unwritten;
-		match = ksm_match_page(&offer, ksm_page_hash(offer.page), true);
+		match = ksm_match_page(&offer, ksm_content_hash(offer.page), true);
 		put_page(offer.page);
 	}
 	ksm_test_unlock(mm);

@@ -4,9 +4,9 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 
+#include "../content.h"
 #include "../match.h"
 #include "../node.h"
-#include "../page.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -99,7 +99,7 @@ static void a_node_has_the_hash_of_its_page(struct kunit *test)
 	struct mm_struct *mm = ksm_test_mm(test);
 	unsigned long at[] = { new_page(test, mm, 1), new_page(test, mm, 1),
 			       new_page(test, mm, 1) };
-	u64 hash = ksm_page_hash(&ksm_test_folio_at(mm, at[0])->page);
+	u64 hash = ksm_content_hash(&ksm_test_folio_at(mm, at[0])->page);
 	struct folio *folio;
 
 	/* They are equal, but not what is remembered of them. */
@@ -176,7 +176,7 @@ static void a_volatile_page_joins_but_does_not_wait(struct kunit *test)
 	for (i = 2; i < 4; i++) {
 		if (!ksm_test_offer(&offer, km, at[i]))
 			continue;
-		match[i] = ksm_match_page(&offer, ksm_page_hash(offer.page), false);
+		match[i] = ksm_match_page(&offer, ksm_content_hash(offer.page), false);
 		put_page(offer.page);
 	}
 	ksm_test_unlock(mm);

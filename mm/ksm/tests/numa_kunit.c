@@ -9,13 +9,13 @@
 #include <linux/nodemask.h>
 #include <linux/pagemap.h>
 
+#include "../content.h"
 #include "../forget.h"
 #include "../hold.h"
 #include "../ksmd.h"
 #include "../match.h"
 #include "../mms.h"
 #include "../node.h"
-#include "../page.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -99,7 +99,7 @@ static struct ksm_node *keep_moved(struct kunit *test, struct folio **foliop, u6
 static struct folio *twin_on(struct kunit *test, int which, u64 content)
 {
 	struct folio *probe = folio_on(test, which, content), *folio = NULL;
-	u64 hash = ksm_page_hash(&probe->page);
+	u64 hash = ksm_content_hash(&probe->page);
 	enum ksm_found found;
 	struct ksm_node *node;
 

@@ -9,6 +9,7 @@
 #include <linux/swapops.h>
 #include <linux/xxhash.h>
 
+#include "../content.h"
 #include "../page.h"
 #include "fixture.h"
 
@@ -230,8 +231,8 @@ static void a_hash_has_a_seed_of_its_own(struct kunit *test)
 	if (KSM_HASH_BITS < 40)
 		kunit_skip(test, "may happen to be the same in %d bits", KSM_HASH_BITS);
 	ksm_test_needs_hashes(test);
-	KUNIT_EXPECT_EQ(test, ksm_page_hash(&zeros->page), ksm_page_zero_hash());
-	KUNIT_EXPECT_NE(test, ksm_page_zero_hash(), hash & GENMASK_ULL(KSM_HASH_BITS - 1, 0));
+	KUNIT_EXPECT_EQ(test, ksm_content_hash(&zeros->page), ksm_content_zero_hash());
+	KUNIT_EXPECT_NE(test, ksm_content_zero_hash(), hash & GENMASK_ULL(KSM_HASH_BITS - 1, 0));
 }
 
 static struct kunit_case page_cases[] = {

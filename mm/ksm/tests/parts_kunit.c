@@ -3,15 +3,15 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "../content.h"
 #include "../mms.h"
-#include "../page.h"
 #include "../record.h"
 #include "../scan.h"
 #include "../sieve.h"
 #include "../state.h"
 #include "fixture.h"
 
-#define PART_SIZE	(PAGE_SIZE / KSM_PAGE_PARTS)
+#define PART_SIZE	(PAGE_SIZE / KSM_CONTENT_PARTS)
 #define TRIES		100	/* rounds after which one in four must have been chosen */
 
 /* Pages of which each is different from all others, read once. */
@@ -33,16 +33,16 @@ static unsigned int first_part(struct page *page, u64 parts)
 {
 	struct ksm_ahead ahead;
 
-	ksm_page_plan_part(&ahead, page, parts);
+	ksm_content_plan_part(&ahead, page, parts);
 	return ahead.at / PART_SIZE;
 }
 
 static void what_did_not_change_differs_in_no_part(struct kunit *test)
 {
 	struct page *page = &ksm_test_folio(test, 7)->page;
-	u64 parts = ksm_page_hash_parts(page), before = parts;
+	u64 parts = ksm_content_hash_parts(page), before = parts;
 
-	KUNIT_EXPECT_FALSE(test, ksm_page_parts_differ(page, &parts, NULL));
+	KUNIT_EXPECT_FALSE(test, ksm_content_parts_differ(page, &parts, NULL));
 	KUNIT_EXPECT_EQ(test, parts, before);
 	KUNIT_EXPECT_EQ(test, parts >> KSM_HASH_BITS, 0);
 }
@@ -51,26 +51,26 @@ static void what_did_not_change_differs_in_no_part(struct kunit *test)
 static void change(struct kunit *test, struct folio *folio, unsigned int offset)
 {
 	u8 *byte = (u8 *)folio_address(folio) + offset;
-	u64 before = ksm_page_hash_parts(&folio->page);
+	u64 before = ksm_content_hash_parts(&folio->page);
 	unsigned int tries = 10;
 
 	do
 		byte[0]++;
-	while (tries-- && ksm_page_hash_parts(&folio->page) == before);
-	KUNIT_ASSERT_NE(test, ksm_page_hash_parts(&folio->page), before);
+	while (tries-- && ksm_content_hash_parts(&folio->page) == before);
+	KUNIT_ASSERT_NE(test, ksm_content_hash_parts(&folio->page), before);
 }
 
 static void a_change_is_found_in_every_part(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 7);
-	u64 parts = ksm_page_hash_parts(&folio->page);
+	u64 parts = ksm_content_hash_parts(&folio->page);
 	unsigned int i;
 
 	for (i = 0; i < PAGE_SIZE; i += 64) {
 		change(test, folio, i + i / 64 % 64);
-		KUNIT_EXPECT_TRUE(test, ksm_page_parts_differ(&folio->page, &parts, NULL));
+		KUNIT_EXPECT_TRUE(test, ksm_content_parts_differ(&folio->page, &parts, NULL));
 		KUNIT_EXPECT_EQ(test, first_part(&folio->page, parts), i / PART_SIZE);
-		KUNIT_EXPECT_FALSE(test, ksm_page_parts_differ(&folio->page, &parts, NULL));
+		KUNIT_EXPECT_FALSE(test, ksm_content_parts_differ(&folio->page, &parts, NULL));
 	}
 }
 
@@ -78,21 +78,21 @@ static void a_change_is_found_in_every_part(struct kunit *test)
 static void the_part_that_changed_last_is_the_first(struct kunit *test)
 {
 	struct folio *folio = ksm_test_folio(test, 7);
-	u64 parts = ksm_page_hash_parts(&folio->page);
+	u64 parts = ksm_content_hash_parts(&folio->page);
 	unsigned int i;
 
 	KUNIT_EXPECT_EQ(test, first_part(&folio->page, parts), 0);
 	change(test, folio, PAGE_SIZE - 1);
-	KUNIT_EXPECT_TRUE(test, ksm_page_parts_differ(&folio->page, &parts, NULL));
+	KUNIT_EXPECT_TRUE(test, ksm_content_parts_differ(&folio->page, &parts, NULL));
 	change(test, folio, 0);
 	for (i = 0; i < 3; i++) {
 		change(test, folio, PAGE_SIZE - 1);
-		KUNIT_EXPECT_TRUE(test, ksm_page_parts_differ(&folio->page, &parts, NULL));
-		KUNIT_EXPECT_EQ(test, first_part(&folio->page, parts), KSM_PAGE_PARTS - 1);
+		KUNIT_EXPECT_TRUE(test, ksm_content_parts_differ(&folio->page, &parts, NULL));
+		KUNIT_EXPECT_EQ(test, first_part(&folio->page, parts), KSM_CONTENT_PARTS - 1);
 	}
-	KUNIT_EXPECT_TRUE(test, ksm_page_parts_differ(&folio->page, &parts, NULL));
+	KUNIT_EXPECT_TRUE(test, ksm_content_parts_differ(&folio->page, &parts, NULL));
 	KUNIT_EXPECT_EQ(test, first_part(&folio->page, parts), 0);
-	KUNIT_EXPECT_FALSE(test, ksm_page_parts_differ(&folio->page, &parts, NULL));
+	KUNIT_EXPECT_FALSE(test, ksm_content_parts_differ(&folio->page, &parts, NULL));
 }
 
 static void of_a_page_only_a_part_is_asked_for(struct kunit *test)
@@ -100,11 +100,11 @@ static void of_a_page_only_a_part_is_asked_for(struct kunit *test)
 	struct folio *folio = ksm_test_folio(test, 7);
 	struct ksm_ahead ahead;
 
-	ksm_page_plan_part(&ahead, &folio->page, ksm_page_hash_parts(&folio->page));
+	ksm_content_plan_part(&ahead, &folio->page, ksm_content_hash_parts(&folio->page));
 	KUNIT_EXPECT_PTR_EQ(test, ahead.page, folio_address(folio));
 	KUNIT_EXPECT_NULL(test, ahead.twin);
 	KUNIT_EXPECT_EQ(test, ahead.left, PART_SIZE);
-	ksm_page_fetch(&ahead);
+	ksm_content_fetch(&ahead);
 	KUNIT_EXPECT_EQ(test, ahead.left, 0);
 	KUNIT_EXPECT_EQ(test, ahead.at, PART_SIZE);
 }
@@ -180,7 +180,7 @@ static void who_holds_is_known_as_a_whole(struct kunit *test)
 	/* Of what it held when it was found to be restless, the sieve was told. */
 	ksm_test_write(test, at.mm, at.page[1], ++content);
 	ksm_test_scan_rounds(3);
-	hash = ksm_page_hash(&ksm_test_folio_at(at.mm, at.page[1])->page);
+	hash = ksm_content_hash(&ksm_test_folio_at(at.mm, at.page[1])->page);
 	KUNIT_EXPECT_FALSE(test, record_of(1).restless);
 	KUNIT_EXPECT_TRUE(test, record_of(1).calm);
 	KUNIT_EXPECT_EQ(test, record_of(1).hash, hash);

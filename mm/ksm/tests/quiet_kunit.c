@@ -3,11 +3,11 @@
 #include <linux/ksm.h>
 #include <linux/mm.h>
 
+#include "../content.h"
 #include "../item.h"
 #include "../ksmd.h"
 #include "../match.h"
 #include "../mms.h"
-#include "../page.h"
 #include "../record.h"
 #include "../scan.h"
 #include "../sieve.h"
@@ -53,7 +53,7 @@ static unsigned int count_quiet(unsigned int rounds)
 
 static u64 hash_at(unsigned long addr)
 {
-	return ksm_page_hash(&ksm_test_folio_at(at.mm, addr)->page);
+	return ksm_content_hash(&ksm_test_folio_at(at.mm, addr)->page);
 }
 
 static void nearly_all_rounds_are_quiet(struct kunit *test)

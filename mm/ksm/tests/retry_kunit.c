@@ -5,8 +5,8 @@
 #include <linux/pagemap.h>
 #include <linux/random.h>
 
+#include "../content.h"
 #include "../ksmd.h"
-#include "../page.h"
 #include "../scan.h"
 #include "../sieve.h"
 #include "../state.h"
@@ -38,7 +38,7 @@ static int init(struct kunit *test)
 
 static u64 hash_at(unsigned long addr)
 {
-	return ksm_page_hash(&ksm_test_folio_at(at.mm, addr)->page);
+	return ksm_content_hash(&ksm_test_folio_at(at.mm, addr)->page);
 }
 
 /* Two pages of one content, of which somebody holds one: they cannot merge. */

@@ -3,9 +3,9 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 
+#include "../content.h"
 #include "../ksmd.h"
 #include "../mms.h"
-#include "../page.h"
 #include "../record.h"
 #include "../scan.h"
 #include "../sieve.h"
@@ -228,13 +228,13 @@ void ksm_test_rewrite(struct kunit *test, struct mm_struct *mm, unsigned long ad
 		      u64 *content)
 {
 	struct page *page = &ksm_test_folio_at(mm, addr)->page;
-	u64 hash = ksm_page_hash(page), parts = ksm_page_hash_parts(page);
+	u64 hash = ksm_content_hash(page), parts = ksm_content_hash_parts(page);
 	unsigned int tries = 100;
 	bool seen;
 
 	do {
 		ksm_test_write(test, mm, addr, ++*content);
-		seen = ksm_page_hash(page) != hash && ksm_page_hash_parts(page) != parts;
+		seen = ksm_content_hash(page) != hash && ksm_content_hash_parts(page) != parts;
 	} while (!seen && --tries);
 	KUNIT_ASSERT_TRUE(test, seen);
 }

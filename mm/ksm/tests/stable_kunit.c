@@ -5,8 +5,8 @@
 #include <linux/pagemap.h>
 #include <linux/rbtree.h>
 
+#include "../content.h"
 #include "../node.h"
-#include "../page.h"
 #include "../stable_tree.h"
 #include "../state.h"
 #include "fixture.h"
@@ -28,7 +28,7 @@ static enum ksm_found search(u64 hash, struct folio *probe, struct ksm_node **no
 
 static u64 hash_of(struct folio *folio)
 {
-	return ksm_page_hash(&folio->page);
+	return ksm_content_hash(&folio->page);
 }
 
 static struct page *guess(struct folio *probe)
@@ -222,8 +222,8 @@ static void order_is_by_hash_then_content(struct kunit *test)
 	for (node = ksm_stable_next(NULL); node; node = ksm_stable_next(node)) {
 		folios[1] = pfn_folio(node->pfn);
 		if (last && last->hash == node->hash) {
-			KUNIT_EXPECT_LT(test, ksm_page_compare(&folios[0]->page,
-							       &folios[1]->page), 0);
+			KUNIT_EXPECT_LT(test, ksm_content_compare(&folios[0]->page,
+								  &folios[1]->page), 0);
 			same++;
 		} else if (last) {
 			KUNIT_EXPECT_LT(test, last->hash, node->hash);

@@ -4,12 +4,12 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 
+#include "../content.h"
 #include "../glance.h"
 #include "../match.h"
 #include "../meet.h"
 #include "../mms.h"
 #include "../node.h"
-#include "../page.h"
 #include "../policy.h"
 #include "../record.h"
 #include "../state.h"
@@ -26,7 +26,7 @@ static unsigned int compared;	/* how often it was */
 
 static int init(struct kunit *test)
 {
-	if (!KSM_PAGE_HASH_TELLS)
+	if (!KSM_CONTENT_HASH_TELLS)
 		kunit_skip(test, "hashes are not believed here");
 	looks = NULL;
 	compared = 0;
@@ -184,7 +184,7 @@ static const struct page *guess(u64 hash)
 static void a_guess_at_a_candidate_goes_by_the_hash_alone(struct kunit *test)
 {
 	struct page *page = &ksm_test_folio_at(at.mm, at.page[2])->page;
-	u64 hash = ksm_page_hash(page);
+	u64 hash = ksm_content_hash(page);
 
 	KUNIT_EXPECT_NULL(test, guess(hash));
 	KUNIT_EXPECT_EQ(test, ksm_test_match(at.mm, at.page[2]), KSM_MATCH_WAITING);
@@ -214,7 +214,7 @@ static bool is_believed(unsigned int nr, bool read, bool clean)
 			.read	= read,
 			.passes	= !read,
 			.clean	= clean,
-			.hash	= ksm_page_hash(offer.page),
+			.hash	= ksm_content_hash(offer.page),
 		};
 
 		ksm_meet_page(&offer, &found, &budget);
@@ -261,7 +261,7 @@ static void who_did_not_hold_what_was_believed_is_read_again(struct kunit *test)
 	ksm_test_write(test, at.mm, at.page[3], 7);
 	ksm_test_scan_rounds(SETTLED);
 	write_behind(at.page[3], 8);
-	hash = ksm_page_hash(&ksm_test_folio_at(at.mm, at.page[3])->page);
+	hash = ksm_content_hash(&ksm_test_folio_at(at.mm, at.page[3])->page);
 	ksm_test_write(test, at.mm, at.page[1], 7);
 	ksm_test_write(test, at.mm, at.page[6], 7);
 	ksm_test_scan_rounds(4);
