@@ -146,8 +146,12 @@ void ksm_bury_idle(void)
  */
 bool ksm_bury_sweep(void)
 {
+	bool comes;
+
 	flush_work(&bury_work);
-	return flush_delayed_work(&sweep_work);
+	comes = work_busy(&sweep_work.work);
+	flush_delayed_work(&sweep_work);
+	return comes;
 }
 
 /**

@@ -24,6 +24,9 @@
 #undef MODULE_PARAM_PREFIX
 #define MODULE_PARAM_PREFIX "ksm."
 
+/* May memcmp_pages() tell pages apart of the same bytes? A test can have it do so. */
+#define MORE_THAN_BYTES	(IS_ENABLED(CONFIG_ARM64_MTE) || IS_ENABLED(CONFIG_KSM_KUNIT_TEST))
+
 static u64 hash_seed __ro_after_init;
 static u64 zero_hash __ro_after_init;
 
@@ -313,8 +316,7 @@ int ksm_content_compare_ahead(struct page *a, struct page *b, struct ksm_ahead *
 	kunmap_local(of_a);
 	if (!order)
 		fetch(ahead, PAGE_SIZE);
-	/* More than the bytes is asked for where there is more. */
-	if (!order && IS_ENABLED(CONFIG_ARM64_MTE))
+	if (!order && MORE_THAN_BYTES)
 		order = ksm_content_compare(a, b);
 	return order;
 }

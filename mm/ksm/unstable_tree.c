@@ -115,7 +115,7 @@ static enum ksm_found seek(const struct ksm_offer *offer, u64 hash,
 			if (twin->page == offer->page)
 				break;
 			order = ksm_content_compare_ahead(offer->page, twin->page,
-						       offer->ahead);
+							  offer->ahead);
 			if (!order)
 				break;
 			ksm_unstable_release(offer, twin);

@@ -89,6 +89,21 @@ static void the_first_difference_counts(struct kunit *test)
 			sign(ksm_content_compare(a, b)));
 }
 
+static int keep_apart(struct page *a, struct page *b, int order)
+{
+	return order ? order : 1;
+}
+
+/* An architecture may tell pages apart of the same bytes. */
+static void P15_equal_bytes_are_not_all_on_the_way_either(struct kunit *test)
+{
+	struct page *a = &at.a->page, *b = &at.b->page;
+	struct ksm_ahead ahead = plan();
+
+	ksm_test_on_compare(test, keep_apart);
+	KUNIT_EXPECT_EQ(test, ksm_content_compare_ahead(a, b, &ahead), 1);
+}
+
 static void all_of_the_other_page_is_asked_for(struct kunit *test)
 {
 	struct page *a = &at.a->page, *b = &at.b->page;
@@ -146,6 +161,7 @@ static struct kunit_case ahead_cases[] = {
 	KUNIT_CASE(a_hash_is_the_same_one),
 	KUNIT_CASE(an_order_is_the_same_one),
 	KUNIT_CASE(the_first_difference_counts),
+	KUNIT_CASE(P15_equal_bytes_are_not_all_on_the_way_either),
 	KUNIT_CASE(all_of_the_other_page_is_asked_for),
 	KUNIT_CASE(a_look_that_is_over_soon_leaves_the_rest),
 	KUNIT_CASE(a_plan_has_its_twin_as_well),
